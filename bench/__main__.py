@@ -1,0 +1,16 @@
+"""`python -m bench`: the benchmarks whose figures the README states, one after another."""
+
+import runpy
+import sys
+
+MODULES = ("bench.gateway", "bench.crash")
+
+if __name__ == "__main__":
+    for module in MODULES:
+        print(f"== {module}", file=sys.stderr, flush=True)
+        sys.argv = [module]
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise

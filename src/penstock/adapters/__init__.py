@@ -1,0 +1,1 @@
+"""The plugs: everything that stands behind a port. Planes never import them; `bootstrap` joins the two."""

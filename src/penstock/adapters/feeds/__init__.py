@@ -1,0 +1,1 @@
+"""Sources of public prices, compiled to our own integer rates."""

@@ -1,0 +1,93 @@
+"""The usage record as a row: one typed column per field, token counts spread out, tags and attempts as JSON."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Literal, get_origin
+
+import msgspec
+
+from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.ledger.record import UsageRecord
+
+Kind = Literal["text", "int", "real", "bool", "json"]
+Row = tuple[Any, ...]
+
+MOST_INT = 2**63 - 1
+MOST_TOKENS = 2**53
+"""beyond this a token count is no count; five of them still add up within 64 bits"""
+
+_KINDS: dict[object, Kind] = {int: "int", int | None: "int", float | None: "real", bool: "bool", str: "text", str | None: "text"}
+_SPREAD = {"tokens", "recalled"}
+_FIELDS = msgspec.structs.fields(UsageRecord)
+
+
+def _kind(annotation: object) -> Kind:
+    return "text" if get_origin(annotation) is Literal else _KINDS.get(annotation, "json")
+
+
+_PLAIN = tuple((field.name, _kind(field.type)) for field in _FIELDS if field.name not in _SPREAD and _kind(field.type) != "json")
+_JSON = {field.name: field.type for field in _FIELDS if field.name not in _SPREAD and _kind(field.type) == "json"}
+_COUNTS = tuple(f"{group}_{name}" for group in ("tokens", "recalled") for name in Tokens.__struct_fields__)
+
+COLUMNS: tuple[tuple[str, Kind], ...] = (*_PLAIN, *((name, "json") for name in _JSON), *((name, "int") for name in _COUNTS))
+NAMES = tuple(name for name, _ in COLUMNS)
+REQUIRED = frozenset(field.name for field in _FIELDS if field.required)
+
+_plain_of = attrgetter(*(name for name, _ in _PLAIN))
+_encode = msgspec.json.Encoder().encode
+_decoders = {name: msgspec.json.Decoder(kind) for name, kind in _JSON.items()}
+_NUL = "\\u0000"
+_astuple = msgspec.structs.astuple
+
+
+def row_of(record: UsageRecord) -> Row:
+    """The values of `NAMES`. Counts beyond `MOST_TOKENS` are cut there, NUL in tags becomes U+FFFD."""
+    tags, attempts = record.tags, record.attempts
+    tags_text = _encode(tags).decode() if tags else "{}"
+    attempts_text = _encode(attempts).decode() if attempts else "[]"
+    if _NUL in tags_text or _NUL in attempts_text:
+        clean = storable(record)
+        if clean.tags != tags or clean.attempts != attempts:
+            return row_of(clean)
+    counts = _astuple(record.tokens) + _astuple(record.recalled)
+    if max(counts) > MOST_TOKENS:
+        counts = tuple(min(count, MOST_TOKENS) for count in counts)
+    return (*_plain_of(record), tags_text, attempts_text, *counts)
+
+
+def record_of(row: Sequence[Any]) -> UsageRecord:
+    """The record of a row in the order of `NAMES`. A column that is NULL leaves its field at the default."""
+    given: dict[str, Any] = {}
+    plain = len(_PLAIN)
+    for (name, kind), value in zip(_PLAIN, row, strict=False):
+        if value is not None:
+            given[name] = bool(value) if kind == "bool" else value
+    for (name, decoder), value in zip(_decoders.items(), row[plain:], strict=False):
+        if value is not None:
+            given[name] = decoder.decode(value)
+    counts = [value or 0 for value in row[plain + len(_JSON) :]]
+    return UsageRecord(tokens=Tokens(*counts[:5]), recalled=Tokens(*counts[5:]), **given)
+
+
+def storable(record: UsageRecord) -> UsageRecord:
+    """The nearest record that every database takes: no NUL in text, no integer beyond 64 bits (money: unknown instead)."""
+    fields = _without_nul(msgspec.to_builtins(record))
+    for name, kind in _PLAIN:
+        if kind == "int" and not -MOST_INT <= (fields.get(name) or 0) <= MOST_INT:
+            if name in REQUIRED:
+                fields[name] = MOST_INT
+            else:
+                del fields[name]
+    if record.cost is not None and fields.get("cost") is None:
+        fields["cost_basis"] = "unknown"
+    return msgspec.convert(fields, UsageRecord)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nul(item) for item in value]
+    return value

@@ -1,0 +1,224 @@
+"""The store in a PostgreSQL database, which several hosts may share: each takes in its own journal.
+
+Imports psycopg, the extra `postgres`; `adapters.stores` imports this module only for a `postgresql://` URL.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.string import TextLoader
+
+from penstock.adapters.stores.columns import NAMES, Row, row_of, storable
+from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
+from penstock.adapters.stores.sql import SCHEMA_VERSION, Dialect, missing_columns, newer_schema, put_offset, put_reservation, tables
+from penstock.ports.usage_store import Intake, Snapshot, StoreError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "penstock"}
+_PREPARE_LOCK = 0x50454E53544F434B
+_STREAM_ROWS = 1000
+
+
+def _tag(name: str) -> tuple[str, Any]:
+    return "tags ->> %s::text", name.replace("\0", "\ufffd")
+
+
+POSTGRES = Dialect(
+    mark="%s",
+    kinds={"text": "TEXT", "int": "BIGINT", "real": "DOUBLE PRECISION", "bool": "BOOLEAN", "json": "JSONB"},
+    periods={
+        "day": "to_char(to_timestamp(admitted_ns / 1000000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+        "hour": """to_char(to_timestamp(admitted_ns / 1000000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24')""",
+    },
+    tag=_tag,
+)
+_COPY = f"COPY incoming ({', '.join(NAMES)}) FROM STDIN"
+_INSERT = "INSERT INTO records ({0}) SELECT {0} FROM incoming ON CONFLICT (id) DO NOTHING".format(", ".join(NAMES))
+_INCOMING = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE records) ON COMMIT DELETE ROWS"
+_RESERVE, _OFFSET = put_reservation(POSTGRES), put_offset(POSTGRES)
+
+
+class PostgresDatabase:
+    """Connections to one database: errors as `StoreError` without the password, the schema's version checked."""
+
+    dialect = POSTGRES
+
+    def __init__(self, url: str) -> None:
+        try:
+            given = conninfo_to_dict(url)
+        except psycopg.Error as problem:
+            raise StoreError(
+                f"the URL of the store cannot be read: {problem}", "write it like `postgresql://user@host:5432/database`"
+            ) from problem
+        settings: dict[str, Any] = {**_DEFAULTS, **given}
+        self._conninfo = make_conninfo(**settings)
+        self.name = f"postgresql://{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
+
+    def connect(self) -> Connection:
+        """In autocommit, so that every transaction is spelt out. Nothing is prepared on the server: poolers forget it."""
+        with self.told("cannot be reached"):
+            return psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+
+    def prepare(self, db: Connection) -> None:
+        """Create or extend the tables, whoever else tries at the same time."""
+        with self.told(), db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(%s)", (_PREPARE_LOCK,))
+            version = self._version(db)
+            self._check_version(version)
+            if version is None:
+                for statement in tables(POSTGRES):
+                    db.execute(statement)
+                db.execute("INSERT INTO schema_version VALUES (%s)", (SCHEMA_VERSION,))
+            present = db.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'records'::regclass AND attnum > 0").fetchall()
+            for statement in missing_columns(POSTGRES, {name for (name,) in present}):
+                db.execute(statement)
+
+    @contextmanager
+    def reading(self) -> Iterator["PostgresReading | None"]:
+        """A read-only transaction on a connection of its own, which sees one instant; None while there is no schema."""
+        db = self.connect()
+        try:
+            with self.told():
+                db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                version = self._version(db)
+            self._check_version(version)
+            yield None if version is None else PostgresReading(self, db)
+        finally:
+            db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A write transaction on a connection of its own, schema in place."""
+        db = self.connect()
+        try:
+            self.prepare(db)
+            with self.told(), db.transaction():
+                yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def told(self, what: str = "failed") -> Iterator[None]:
+        """Errors of PostgreSQL as `StoreError`s."""
+        try:
+            yield
+        except psycopg.Error as problem:
+            raise self._error(problem, what) from problem
+
+    def _error(self, problem: psycopg.Error, what: str) -> StoreError:
+        reason = " ".join(str(problem).split()) or type(problem).__name__
+        if isinstance(problem, errors.ReadOnlySqlTransaction):
+            return StoreError(f"the store {self.name} is read-only", "point [server] store at the primary server")
+        if isinstance(problem, errors.InsufficientPrivilege):
+            return StoreError(f"the store {self.name} refuses: {reason}", "grant this user CREATE on the schema, or use the tables' owner")
+        if isinstance(problem, errors.UndefinedColumn):
+            return StoreError(f"the store {self.name} has an older schema", "run `penstock serve` once: it brings the schema up to date")
+        return StoreError(
+            f"the store {self.name} {what}: {reason}", "check [server] store, and that the database server runs and lets this host in"
+        )
+
+    def _version(self, db: Connection) -> int | None:
+        found = db.execute("SELECT to_regclass('schema_version')").fetchone()
+        if found is None or found[0] is None:
+            return None
+        row = db.execute("SELECT max(version) FROM schema_version").fetchone()
+        return None if row is None else row[0]
+
+    def _check_version(self, version: int | None) -> None:
+        if version is not None and version > SCHEMA_VERSION:
+            raise newer_schema(self.name, version)
+
+
+class PostgresReading:
+    """`snapshot.Reading` on a connection whose read transaction has begun."""
+
+    dialect = POSTGRES
+
+    def __init__(self, database: PostgresDatabase, db: Connection) -> None:
+        self._database, self._db = database, db
+        # JSON columns come back as text, as from SQLite: one decoder for both.
+        db.adapters.register_loader("jsonb", TextLoader)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        with self._database.told():
+            return list(self._db.execute(sql, parameters or None).fetchall())
+
+    def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        with self._database.told(), self._db.cursor(name="penstock_records") as cursor:
+            cursor.itersize = _STREAM_ROWS
+            cursor.execute(sql, parameters)
+            yield from cursor
+
+
+class PostgresStore:
+    """`ports.usage_store.UsageStore` in one database. A lost connection raises once; the next call connects anew."""
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        self._database, self._read_only = PostgresDatabase(url), read_only
+        self._db: Connection | None = None
+        self._lock = threading.Lock()
+        self._encode = msgspec.json.Encoder().encode
+
+    def prepare(self) -> None:
+        """Create the schema, or bring it up to date. Raises `StoreError`."""
+        with self._lock:
+            self._database.prepare(self._connection())
+
+    def take_in(self, intake: Intake) -> int:
+        rows = [row_of(record) for record in intake.records]
+        with self._lock, self._database.told():
+            try:
+                return self._write(intake, rows)
+            except psycopg.DataError:
+                return self._write(intake, [row_of(storable(record)) for record in intake.records])
+
+    def flush(self) -> None:
+        """Nothing is left to do: a commit of PostgreSQL returns when it is on the disk (`synchronous_commit`)."""
+
+    def forget_segment(self, segment: str) -> None:
+        with self._lock, self._database.told():
+            self._connection().execute("DELETE FROM journal_offsets WHERE segment = %s", (segment,))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """On a connection of its own, from any thread. Empty while there is no schema."""
+        with self._database.reading() as reading:
+            yield EmptySnapshot() if reading is None else SqlSnapshot(reading)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _connection(self) -> Connection:
+        if self._read_only:
+            raise StoreError(f"the store {self._database.name} was opened for reading only")
+        if self._db is None or self._db.closed:
+            self._db = self._database.connect()
+        return self._db
+
+    def _write(self, intake: Intake, rows: list[Row]) -> int:
+        db, new = self._connection(), 0
+        with db.transaction(), db.cursor() as cursor:
+            if rows:
+                cursor.execute(_INCOMING)
+                with cursor.copy(_COPY) as copy:
+                    for row in rows:
+                        copy.write_row(row)
+                new = cursor.execute(_INSERT).rowcount
+            if intake.settled:
+                cursor.execute("DELETE FROM reservations WHERE id = ANY(%s)", (list(intake.settled),))
+            if intake.opened:
+                opened = [(held.id, intake.writers.get(held.id, ""), self._encode(held).decode()) for held in intake.opened]
+                cursor.executemany(_RESERVE, opened)
+            if intake.offsets:
+                cursor.executemany(_OFFSET, list(intake.offsets.items()))
+        return new

@@ -1,0 +1,150 @@
+"""The SQL that SQLite and PostgreSQL share: tables, and sums by key. What differs between the two is a `Dialect`.
+
+Values and tag names are always parameters; only names from our own tables are ever part of a statement's text.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from penstock.adapters.stores.columns import COLUMNS, MOST_INT, NAMES, REQUIRED, Kind
+from penstock.domain.ledger.measures import DIMENSIONS, CostQuery, Sums
+from penstock.ports.usage_store import StoreError
+
+SCHEMA_VERSION = 1
+PERIODS = ("day", "hour")
+
+ANSWERED = "outcome <> 'refused'"
+PRICED = f"{ANSWERED} AND cost IS NOT NULL"
+COMPARED = f"{PRICED} AND counterfactual IS NOT NULL"
+_PROCESSED = tuple(f"tokens_{name}" for name in ("uncached_input", "cache_read", "cache_write", "visible_output", "reasoning"))
+
+SUMS: dict[str, tuple[str, str]] = {
+    "requests": ("1", ANSWERED),
+    "refused": ("1", "outcome = 'refused'"),
+    "failed": ("1", f"{ANSWERED} AND outcome <> 'ok'"),
+    "cache_hits": ("1", f"{ANSWERED} AND cache IN ('exact', 'normalised', 'semantic')"),
+    "uncached_input": ("tokens_uncached_input", ANSWERED),
+    "cache_read": ("tokens_cache_read", ANSWERED),
+    "cache_write": ("tokens_cache_write", ANSWERED),
+    "visible_output": ("tokens_visible_output", ANSWERED),
+    "reasoning": ("tokens_reasoning", ANSWERED),
+    "recalled_input": ("recalled_uncached_input + recalled_cache_read + recalled_cache_write", ANSWERED),
+    "recalled_output": ("recalled_visible_output + recalled_reasoning", ANSWERED),
+    "priced": ("1", PRICED),
+    "priced_tokens": (" + ".join(_PROCESSED), PRICED),
+    "cost": ("cost", PRICED),
+    "estimated": ("1", f"{PRICED} AND cost_basis = 'estimated'"),
+    "compared": ("1", COMPARED),
+    "compared_cost": ("cost", COMPARED),
+    "counterfactual": ("counterfactual", COMPARED),
+}
+"""field of `Sums` -> what is added up, and over which records: `measures.sums_of` in SQL"""
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """What differs between databases: the parameter mark, column types, periods of `admitted_ns`, a tag's value."""
+
+    mark: str
+    kinds: dict[Kind, str]
+    periods: dict[str, str]
+    tag: Callable[[str], tuple[str, Any]]
+    """tag name -> SQL with one parameter, and that parameter"""
+
+
+def tables(dialect: Dialect) -> list[str]:
+    """Statements that create what is missing; running them again changes nothing."""
+    integer, text = dialect.kinds["int"], dialect.kinds["text"]
+    columns = ", ".join(_column(dialect, name, kind) for name, kind in COLUMNS)
+    return [
+        f"CREATE TABLE IF NOT EXISTS schema_version (version {integer} NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS records ({columns}, PRIMARY KEY (id))",
+        "CREATE INDEX IF NOT EXISTS records_admitted ON records (admitted_ns)",
+        f"CREATE TABLE IF NOT EXISTS reservations (id {text} PRIMARY KEY, writer {text} NOT NULL, payload {text} NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS journal_offsets (segment {text} PRIMARY KEY, byte_offset {integer} NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS api_keys (id {text} PRIMARY KEY, prefix {text} NOT NULL, sha256 {text} NOT NULL UNIQUE, "
+        f"created_ns {integer} NOT NULL, tags {text} NOT NULL, models {text} NOT NULL, expires_ns {integer}, revoked_ns {integer})",
+    ]
+
+
+def missing_columns(dialect: Dialect, present: set[str]) -> list[str]:
+    """Statements that add the columns of fields newer than the table: additive changes need no version of their own."""
+    return [f"ALTER TABLE records ADD COLUMN {_column(dialect, name, kind)}" for name, kind in COLUMNS if name not in present]
+
+
+def newer_schema(where: str, version: int) -> StoreError:
+    """The refusal of a schema that this version does not know."""
+    known = f"this one knows schema {SCHEMA_VERSION}"
+    return StoreError(f"the store {where} was written by a newer penstock (schema {version}; {known})", "upgrade penstock on this host")
+
+
+def _column(dialect: Dialect, name: str, kind: Kind) -> str:
+    return f"{name} {dialect.kinds[kind]}{' NOT NULL' if name in REQUIRED else ''}"
+
+
+def insert_records(dialect: Dialect) -> str:
+    marks = ", ".join([dialect.mark] * len(NAMES))
+    return f"INSERT INTO records ({', '.join(NAMES)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
+
+
+def put_reservation(dialect: Dialect) -> str:
+    m = dialect.mark
+    return f"INSERT INTO reservations (id, writer, payload) VALUES ({m}, {m}, {m}) ON CONFLICT (id) DO NOTHING"
+
+
+def put_offset(dialect: Dialect) -> str:
+    m = dialect.mark
+    return (
+        f"INSERT INTO journal_offsets (segment, byte_offset) VALUES ({m}, {m}) "
+        "ON CONFLICT (segment) DO UPDATE SET byte_offset = excluded.byte_offset"
+    )
+
+
+def select_sums(dialect: Dialect, query: CostQuery, *, halves: bool = False) -> tuple[str, list[Any]]:
+    """One row per group: its keys, then every field of `Sums` in order.
+
+    `halves` adds the upper and the lower 32 bits apart (two columns a field), for sums that leave 64 bits.
+    """
+    keys, parameters = [], []
+    for key in query.by:
+        sql, values = _key(dialect, key)
+        keys.append(sql)
+        parameters += values
+    totals = [total for name in Sums.__struct_fields__ for total in _totals(*SUMS[name], halves)]
+    where, values = _where(dialect, query)
+    group = f" GROUP BY {', '.join(str(index + 1) for index in range(len(keys)))}" if keys else ""
+    return f"SELECT {', '.join(keys + totals)} FROM records WHERE {where}{group} HAVING COUNT(*) > 0", parameters + values
+
+
+def select_records(dialect: Dialect, query: CostQuery, limit: int | None) -> tuple[str, list[Any]]:
+    where, parameters = _where(dialect, query)
+    tail = "" if limit is None else f" LIMIT {int(limit)}"
+    return f"SELECT {', '.join(NAMES)} FROM records WHERE {where} ORDER BY admitted_ns DESC, id DESC{tail}", parameters
+
+
+def _totals(value: str, condition: str, halves: bool) -> list[str]:
+    if not halves:
+        return [f"SUM(CASE WHEN {condition} THEN {value} ELSE 0 END)"]
+    return [f"SUM(CASE WHEN {condition} THEN {part} ELSE 0 END)" for part in (f"({value}) >> 32", f"({value}) & 4294967295")]
+
+
+def _where(dialect: Dialect, query: CostQuery) -> tuple[str, list[Any]]:
+    conditions = [f"admitted_ns >= {dialect.mark}", f"admitted_ns < {dialect.mark}"]
+    parameters: list[Any] = [max(query.since_ns, -MOST_INT), min(query.until_ns, MOST_INT)]
+    for key, value in query.where:
+        sql, values = _key(dialect, key)
+        conditions.append(f"{sql} = {dialect.mark}")
+        parameters += [*values, value]
+    return " AND ".join(conditions), parameters
+
+
+def _key(dialect: Dialect, key: str) -> tuple[str, list[Any]]:
+    if key == "status":
+        return "CAST(status AS TEXT)", []
+    if key in DIMENSIONS:
+        return key, []
+    if key in PERIODS:
+        return dialect.periods[key], []
+    sql, parameter = dialect.tag(key)
+    return sql, [parameter]

@@ -1,0 +1,260 @@
+"""The store as one SQLite file: one process writes (WAL), others read while it does."""
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from penstock.adapters.stores.columns import Row, row_of, storable
+from penstock.adapters.stores.snapshot import EmptySnapshot, Reading, Rows, SqlSnapshot, plain_sums, summed_by_halves
+from penstock.adapters.stores.sql import (
+    SCHEMA_VERSION,
+    Dialect,
+    insert_records,
+    missing_columns,
+    newer_schema,
+    put_offset,
+    put_reservation,
+    tables,
+)
+from penstock.domain.ledger.measures import CostQuery
+from penstock.ports.usage_store import Intake, Snapshot, StoreError
+
+BUSY_TIMEOUT_S = 5.0
+_PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f]+')
+_OVERFLOW = "integer overflow"
+
+
+def _tag(name: str) -> tuple[str, Any]:
+    if _PLAIN_NAME.fullmatch(name):
+        return "json_extract(tags, ?)", f'$."{name}"'
+    return "(SELECT value FROM json_each(tags) WHERE key = ?)", name.replace("\0", "\ufffd")
+
+
+SQLITE = Dialect(
+    mark="?",
+    kinds={"text": "TEXT", "int": "INTEGER", "real": "REAL", "bool": "INTEGER", "json": "TEXT"},
+    periods={
+        "day": "strftime('%Y-%m-%d', admitted_ns / 1000000000, 'unixepoch')",
+        "hour": "strftime('%Y-%m-%dT%H', admitted_ns / 1000000000, 'unixepoch')",
+    },
+    tag=_tag,
+)
+_INSERT, _RESERVE, _OFFSET = insert_records(SQLITE), put_reservation(SQLITE), put_offset(SQLITE)
+
+
+class SqliteDatabase:
+    """Connections to one file: errors as `StoreError`, the schema's version checked."""
+
+    dialect = SQLITE
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def connect(self) -> sqlite3.Connection:
+        """For writing; creates the file, never its directory."""
+        with self.told():
+            db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32)
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+            except sqlite3.Error:
+                db.close()
+                raise
+            return db
+
+    def prepare(self, db: sqlite3.Connection) -> None:
+        """Create or extend the tables, whoever else tries at the same time."""
+        with self.told(), transaction(db):
+            for statement in tables(SQLITE):
+                db.execute(statement)
+            version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0]
+            self._check_version(version)
+            if version is None:
+                db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
+            for statement in missing_columns(SQLITE, {row[1] for row in db.execute("PRAGMA table_info(records)")}):
+                db.execute(statement)
+
+    @contextmanager
+    def reading(self) -> Iterator["SqliteReading | None"]:
+        """A read transaction on a connection of its own; None while there is no file or no schema. Creates no store."""
+        if not self.path.exists():
+            yield None
+            return
+        with closing(self._connect_read_only()) as db:
+            with self.told():
+                db.execute("BEGIN")
+                known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone()
+                version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0] if known else None
+            self._check_version(version)
+            yield None if version is None else SqliteReading(self, db)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction on a connection of its own, schema in place."""
+        with closing(self.connect()) as db:
+            self.prepare(db)
+            with self.told(), transaction(db):
+                yield db
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Errors of SQLite as `StoreError`s."""
+        try:
+            yield
+        except sqlite3.Error as problem:
+            raise self.error(problem) from problem
+
+    def error(self, problem: sqlite3.Error) -> StoreError:
+        reason = str(problem)
+        for sign, text, hint in _REASONS:
+            if sign in reason:
+                return StoreError(f"the store {self.path} {text}", hint)
+        return StoreError(f"the store {self.path} failed: {reason}", "run `penstock check`, and look at the disk that it lies on")
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        # A directory in which SQLite can't make its -shm file has no writer either, so the file may be read as it is.
+        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+        for ending in ("", "&immutable=1"):
+            db = sqlite3.connect(uri + ending, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            try:
+                db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError as problem:
+                db.close()
+                if ending or "unable to open" not in str(problem) or self.path.with_name(f"{self.path.name}-wal").exists():
+                    raise self.error(problem) from problem
+            except sqlite3.Error as problem:
+                db.close()
+                raise self.error(problem) from problem
+            else:
+                return db
+        raise AssertionError("the second try returns or raises")
+
+    def _check_version(self, version: int | None) -> None:
+        if version is not None and version > SCHEMA_VERSION:
+            raise newer_schema(str(self.path), version)
+
+
+_REASONS = (
+    ("readonly", "is read-only", "make the file and its directory writable for this user, or point [server] store elsewhere"),
+    ("unable to open", "cannot be opened", "create its directory and make it writable for this user, or point [server] store elsewhere"),
+    ("locked", "is held by another process", "end the process that keeps a transaction open on it, then try again"),
+    ("is full", "cannot grow: the disk is full", "free space there, or point [server] store elsewhere"),
+    ("not a database", "is not an SQLite database", "point [server] store at another file"),
+    ("malformed", "is damaged", "restore it from a backup, or run `sqlite3 FILE .recover`"),
+    ("no such column", "has an older schema", "run `penstock serve` once: it brings the schema up to date"),
+)
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """BEGIN IMMEDIATE ... COMMIT; anything raised inside, or by the commit, rolls back."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+class SqliteReading:
+    """`snapshot.Reading` on a connection whose read transaction has begun."""
+
+    dialect = SQLITE
+
+    def __init__(self, database: SqliteDatabase, db: sqlite3.Connection) -> None:
+        self._database, self._db = database, db
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Sequence[Any]]:
+        with self._database.told():
+            return self._db.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        with self._database.told():
+            yield from self._db.execute(sql, parameters)
+
+
+def _sums(reading: Reading, query: CostQuery) -> Rows:
+    try:
+        return plain_sums(reading, query)
+    except StoreError as problem:
+        if _OVERFLOW not in str(problem):
+            raise
+        return summed_by_halves(reading, query)
+
+
+class SqliteStore:
+    """`ports.usage_store.UsageStore` in one file. `prepare` comes before the first `take_in`; readers need neither."""
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self._database, self._read_only = SqliteDatabase(path), read_only
+        self._db: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._encode = msgspec.json.Encoder().encode
+
+    def prepare(self) -> None:
+        """Create the file and the schema, or bring it up to date. Raises `StoreError`."""
+        with self._lock:
+            self._database.prepare(self._connection())
+
+    def take_in(self, intake: Intake) -> int:
+        rows = [row_of(record) for record in intake.records]
+        with self._lock, self._database.told():
+            try:
+                return self._write(intake, rows)
+            except OverflowError:
+                return self._write(intake, [row_of(storable(record)) for record in intake.records])
+
+    def flush(self) -> None:
+        # A commit under FULL syncs the write-ahead log, and with it every commit before.
+        with self._lock, self._database.told():
+            db = self._connection()
+            db.execute("PRAGMA synchronous = FULL")
+            try:
+                with transaction(db):
+                    db.execute("UPDATE schema_version SET version = version")
+            finally:
+                db.execute("PRAGMA synchronous = NORMAL")
+
+    def forget_segment(self, segment: str) -> None:
+        with self._lock, self._database.told(), transaction(self._connection()):
+            self._connection().execute("DELETE FROM journal_offsets WHERE segment = ?", (segment,))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """On a connection of its own, from any thread. Empty while there is no file or no schema."""
+        with self._database.reading() as reading:
+            yield EmptySnapshot() if reading is None else SqlSnapshot(reading, _sums)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._read_only:
+            raise StoreError(f"the store {self._database.path} was opened for reading only")
+        if self._db is None:
+            self._db = self._database.connect()
+        return self._db
+
+    def _write(self, intake: Intake, rows: list[Row]) -> int:
+        db = self._connection()
+        with transaction(db):
+            before = db.total_changes
+            db.executemany(_INSERT, rows)
+            new = db.total_changes - before
+            db.executemany("DELETE FROM reservations WHERE id = ?", [(id,) for id in intake.settled])
+            opened = [(held.id, intake.writers.get(held.id, ""), self._encode(held).decode()) for held in intake.opened]
+            db.executemany(_RESERVE, opened)
+            db.executemany(_OFFSET, list(intake.offsets.items()))
+        return new

@@ -1,0 +1,82 @@
+"""An OpenAI-compatible upstream (vLLM, SGLang, llama.cpp, TGI, Ollama, OpenAI): each base URL is a replica with its own pool."""
+
+import ssl
+from urllib.parse import urlsplit
+
+from penstock.ports.upstream import UpstreamCall, UpstreamError
+from penstock.wire.client import Address, Answer, Pool, Timeouts, WireError
+from penstock.wire.message import header_lines
+
+
+class OpenAIReplica:
+    """One base URL."""
+
+    def __init__(self, base_url: str, api_key: str | None, timeouts: Timeouts, max_answer: int, ca_file: str | None) -> None:
+        url = urlsplit(base_url)
+        tls = ssl.create_default_context(cafile=ca_file) if url.scheme == "https" else None
+        assert url.hostname is not None
+        port = url.port or (443 if tls else 80)
+        self.name = url.netloc.rpartition("@")[2]
+        self.outstanding = 0
+        self._pool = Pool(Address(url.hostname, port, tls), timeouts, max_answer)
+        self._prefix = url.path.rstrip("/")
+        key = b"authorization: Bearer %b\r\n" % api_key.encode() if api_key is not None else b""
+        self._fixed = b"host: %b\r\naccept-encoding: identity\r\n%b" % (self.name.encode(), key)
+
+    async def send(self, call: UpstreamCall) -> "OpenAIAnswer":
+        """Raises `UpstreamError`."""
+        message = b"%b %b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
+            call.method.encode(),
+            (self._prefix + call.path).encode(),
+            self._fixed,
+            header_lines(call.headers),
+            len(call.body),
+            call.body,
+        )
+        try:
+            return OpenAIAnswer(await self._pool.send(message))
+        except WireError as error:
+            raise UpstreamError(error.kind, str(error)) from None
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class OpenAIAnswer:
+    """The wire's answer, with the port's error."""
+
+    __slots__ = ("_answer", "headers", "status")
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.status = answer.status
+        self.headers = answer.headers
+
+    async def read(self) -> bytes:
+        try:
+            return await self._answer.read()
+        except WireError as error:
+            raise UpstreamError(error.kind, str(error)) from None
+
+    async def chunk(self) -> bytes | None:
+        try:
+            return await self._answer.chunk()
+        except WireError as error:
+            raise UpstreamError(error.kind, str(error)) from None
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+class OpenAIUpstream:
+    """A named upstream of one or more replicas."""
+
+    def __init__(
+        self, name: str, base_urls: tuple[str, ...], api_key: str | None, timeouts: Timeouts, max_answer: int, ca_file: str | None
+    ) -> None:
+        self.name = name
+        self.replicas = tuple(OpenAIReplica(url, api_key, timeouts, max_answer, ca_file) for url in base_urls)
+
+    async def close(self) -> None:
+        for replica in self.replicas:
+            replica.close()

@@ -1,0 +1,106 @@
+"""`penstock check`: what is wrong with the configuration and with what it finds around it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstock.cli.options import CONFIG_FILE, START, ConfigOption, JsonOption, QuietOption
+from penstock.cli.output import FINE, PROBLEMS_FOUND, WRONG_USAGE, complain, print_json
+
+if TYPE_CHECKING:
+    from penstock.config.problems import Problem
+    from penstock.config.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command("check", rich_help_panel=START)(check)
+
+
+def check(
+    config: ConfigOption = CONFIG_FILE,
+    online: Annotated[bool, typer.Option("--online", help="Ask every upstream for its models as well.")] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Check the configuration, its prices, store, journal and secrets.
+
+    Exit code 2: the configuration is wrong. 3: it is right, but a check found problems. 0: fine, perhaps with warnings.
+    """
+    from penstock.config.checks import problems
+    from penstock.config.load import load
+    from penstock.config.problems import ConfigError
+
+    facts: dict[str, Any] = {}
+    try:
+        settings = load(config, os.environ)
+        found = problems(settings)
+    except ConfigError as problem:
+        found = list(problem.problems)
+    code = WRONG_USAGE if _errors(found) else FINE
+    if code == FINE:
+        around, facts = _around(settings, online)
+        found += around
+        code = PROBLEMS_FOUND if _errors(around) else FINE
+    found.sort(key=lambda problem: problem.severity != "error")
+    if json:
+        print_json({"config": str(config), "ok": code == FINE, "problems": found, "facts": facts})
+    else:
+        _print(config, found, facts, quiet)
+    raise typer.Exit(code)
+
+
+def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[str, Any]]":
+    """What needs the world to be checked. What only keeps `serve` from starting is a warning here."""
+    import msgspec
+
+    from penstock.cli import surroundings
+    from penstock.config.checks import not_enforced
+    from penstock.config.secrets import missing_secrets
+
+    later = [*missing_secrets(settings, os.environ), *not_enforced(settings)]
+    found = [msgspec.structs.replace(problem, severity="warning", text=f"{problem.text} (`serve` will not start)") for problem in later]
+    unpriced, sources = surroundings.price_findings(settings)
+    found += [*unpriced, *surroundings.store_problems(settings), *surroundings.journal_problems(settings)]
+    found += surroundings.file_problems(settings)
+    facts: dict[str, Any] = {
+        "upstreams": len(settings.upstreams),
+        "models": len(settings.models),
+        "routes": len(settings.routes),
+        "prices": sources,
+        "store": surroundings.without_password(settings.server.store),
+        "journal": settings.server.journal,
+        "listen": surroundings.port_fact(settings),
+    }
+    if online:
+        unreachable, facts["online"] = surroundings.upstream_findings(settings, os.environ)
+        found += unreachable
+    return found, facts
+
+
+def _errors(found: "Sequence[Problem]") -> int:
+    return sum(problem.severity == "error" for problem in found)
+
+
+def _print(config: Path, found: "Sequence[Problem]", facts: dict[str, Any], quiet: bool) -> None:
+    """Problems on stderr, the verdict and what was looked at on stdout."""
+    for problem in found:
+        if problem.severity == "error" or not quiet:
+            place = "" if problem.where == str(config) else f"{config}: "
+            complain(f"{place}{problem.where}: {problem.text}", problem.hint, problem.severity)
+    if quiet:
+        return
+    if facts:
+        priced, models = len(facts["prices"]), facts["models"]
+        typer.echo(f"prices   {priced} of {models} models priced")
+        for name, source in facts["prices"].items():
+            typer.echo(f"         {name}: {source}")
+        for name in ("store", "journal", "listen"):
+            typer.echo(f"{name:8} {facts[name]}")
+        for url, answer in facts.get("online", {}).items():
+            typer.echo(f"online   {url}: {answer}")
+    errors = _errors(found)
+    counts = [f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "problem"), (len(found) - errors, "warning")) if count]
+    typer.echo(f"{config}: {', '.join(counts) or 'fine'}")

@@ -1,0 +1,156 @@
+"""`penstock cost`: what was spent, by whom, on what, how much of it is known, and what it would have cost otherwise."""
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.options import CONFIG_FILE, MONEY, ConfigOption, JsonOption, OutputOption, QuietOption
+from penstock.cli.output import FINE, INCOMPLETE, PROBLEMS_FOUND, WRONG_USAGE, CommandError, complain, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penstock.config.settings import Settings
+    from penstock.finops.costs import CostReport
+
+DEFAULT_BY = ("model",)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("cost", rich_help_panel=MONEY)(cost)
+
+
+def cost(
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Keys to group by, with commas between them: tags, model, tier, upstream, cache, day ...", metavar="KEYS"),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Start: `30d` back from now, month `2026-10`, date or instant. [default: 30d]", metavar="WHEN")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="End, exclusive. [default: now, or the end of the month]", metavar="WHEN")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Only what matches; repeatable.", metavar="KEY=VALUE")] = None,
+    min_coverage: Annotated[
+        float | None, typer.Option(help="Exit 4 when a smaller share of requests is priced.", metavar="SHARE", min=0, max=1)
+    ] = None,
+    fail_over: Annotated[str | None, typer.Option(help="Exit 3 when the total cost is above this.", metavar="USD")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
+    config: ConfigOption = CONFIG_FILE,
+    json: JsonOption = False,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Show what requests cost, by any tag or field.
+
+    One's own writes are seen at once: `penstock cost --by team,model --since 24h`.
+    """
+    import os
+
+    from penstock.config.load import load
+
+    if json and csv:
+        raise CommandError("--json and --csv exclude each other", "pass one of them", WRONG_USAGE)
+    limit = _usd(fail_over)
+    settings = load(config, os.environ)
+    report = cost_figures(settings, by=_keys(by) or DEFAULT_BY, since=since, until=until, where=where or ())
+    _show(report, "json" if json else "csv" if csv else "table", output)
+    if not quiet:
+        _narrate(report, settings)
+    return _verdict(report, min_coverage, limit)
+
+
+def cost_figures(
+    settings: "Settings",
+    *,
+    by: "list[str] | tuple[str, ...]" = DEFAULT_BY,
+    since: str | None = None,
+    until: str | None = None,
+    where: "list[str] | tuple[str, ...]" = (),
+) -> "CostReport":
+    """The report of a ledger as it stands now, journal included. Raises `CommandError` for words that cannot be read."""
+    import time
+
+    from penstock import bootstrap
+    from penstock.finops.costs import QueryError, cost_query, cost_report
+    from penstock.finops.intake import pending
+    from penstock.finops.window import WindowError, window
+
+    try:
+        span = window(since, until, now_ns=time.time_ns(), timezone=settings.server.timezone)
+        query = cost_query(span, by, where)
+    except (WindowError, QueryError) as problem:
+        raise CommandError(str(problem), problem.hint, WRONG_USAGE) from None
+    with bootstrap.open_reading(settings) as (snapshot, reader):
+        return cost_report(snapshot, pending(reader, snapshot), query, timezone=span.timezone, label=span.label)
+
+
+def _keys(by: list[str] | None) -> list[str]:
+    return [key for keys in by or () for key in keys.split(",")]
+
+
+def _usd(text: str | None) -> int | None:
+    from penstock.domain.units import UnitError, nano_from_usd
+
+    if text is None:
+        return None
+    try:
+        return nano_from_usd(Decimal(text))
+    except (InvalidOperation, UnitError):
+        raise CommandError(
+            f"`--fail-over {text}` is not an amount", "write USD as a number, such as `--fail-over 500`", WRONG_USAGE
+        ) from None
+
+
+def _show(report: "CostReport", form: str, output: "Path | None") -> None:
+    import sys
+    from contextlib import nullcontext
+
+    import msgspec
+
+    from penstock.finops.costs import report_csv, report_json
+
+    with nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8") as file:
+        if form == "table":
+            from penstock.cli.cost_table import print_report
+
+            print_report(report, file)
+        elif form == "csv":
+            file.write(report_csv(report))
+        else:
+            file.write(msgspec.json.format(msgspec.json.encode(report_json(report)), indent=2).decode() + "\n")
+
+
+def _narrate(report: "CostReport", settings: "Settings") -> None:
+    """What the reader should do next, where the figures alone do not say it."""
+    from penstock.config.problems import nearest
+    from penstock.domain.dialects.content import normal_tag
+    from penstock.domain.ledger.grouping import PERIODS
+    from penstock.domain.ledger.measures import DIMENSIONS
+
+    if not report.rows:
+        say(f"no requests match: {report.label}" + "".join(f", {key}={value}" for key, value in report.query.where))
+        say(f"hint: point a client at http://{settings.server.listen}/v1, or look further back with `--since 90d`")
+        return
+    declared = [normal_tag(tag) for tag in settings.tags.declared]
+    for key in report.query.by:
+        if key not in (*DIMENSIONS, *PERIODS, *declared) and not report.coverage.tagged[key]:
+            complain(f"no request has the tag `{key}`", nearest(key, [*declared, *DIMENSIONS], "declare it under [tags]"), "warning")
+    if report.coverage.unpriced_models:
+        say("hint: `penstock check` says why a model has no price")
+
+
+def _verdict(report: "CostReport", min_coverage: float | None, limit: int | None) -> int:
+    from penstock.domain.units import format_usd
+
+    if limit is not None and report.total.cost > limit:
+        complain(f"the cost is {format_usd(report.total.cost)} USD, above {format_usd(limit)}", "see the rows, dearest first")
+        return PROBLEMS_FOUND
+    share = report.coverage.priced_share
+    if min_coverage is not None and share is not None and share < Decimal(str(min_coverage)):
+        complain(
+            f"{report.coverage.priced} of {report.coverage.requests} requests are priced, below the share of {min_coverage:g}",
+            "give the unpriced models a price: `penstock check` names them",
+        )
+        return INCOMPLETE
+    return FINE

@@ -1,0 +1,175 @@
+"""`penstock explain`: why one request cost what it cost, from the question to the last rounding."""
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.options import CONFIG_FILE, MONEY, ConfigOption, JsonOption
+from penstock.cli.output import CommandError, print_json
+
+if TYPE_CHECKING:
+    from penstock.domain.ledger.record import UsageRecord
+    from penstock.finops.explain import Explanation, Sum
+
+Step = tuple[str, list[str]]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("explain", rich_help_panel=MONEY)(explain)
+
+
+def explain(
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The `penstock-request-id` of an answer, or enough of its beginning.")
+    ],
+    config: ConfigOption = CONFIG_FILE,
+    json: JsonOption = False,
+) -> None:
+    """Show step by step why a request cost what it cost.
+
+    The rates are those of the price entry that the record names; every amount is exact, and the one rounding is shown.
+    """
+    import os
+
+    from penstock import bootstrap
+    from penstock.config.load import load
+    from penstock.finops.explain import UnknownRequest, explanation_json, find_record
+    from penstock.finops.explain import explain as explained
+    from penstock.finops.intake import pending
+
+    settings = load(config, os.environ)
+    with bootstrap.open_reading(settings) as (snapshot, reader):
+        try:
+            record = find_record(snapshot, pending(reader, snapshot), request_id.strip())
+        except UnknownRequest as problem:
+            raise CommandError(str(problem), problem.hint) from None
+    explanation = explained(record, bootstrap.price_book(settings))
+    if json:
+        print_json(explanation_json(explanation))
+    else:
+        _print(_steps(explanation))
+
+
+def _print(steps: list[Step]) -> None:
+    import sys
+
+    from penstock.cli.cost_table import printable
+
+    width = max(len(title) for title, _ in steps) + 2
+    for title, lines in steps:
+        for index, line in enumerate(lines):
+            sys.stdout.write(f"{title if index == 0 else '':<{width}}{printable(line)}\n")
+
+
+def _steps(explanation: "Explanation") -> list[Step]:
+    from penstock.finops.window import iso
+
+    record = explanation.record
+    asked = f"{record.endpoint}, model {record.requested_model or 'unknown'}{', streamed' if record.streamed else ''}"
+    return [
+        ("request", [record.id, f"admitted {iso(record.admitted_ns)}"]),
+        (
+            "who",
+            [*(f"{name} = {value}" for name, value in sorted(record.tags.items())), f"key {record.key_id}" if record.key_id else "no key"],
+        ),
+        ("asked for", [asked]),
+        ("cache", [record.cache + (f", from request {record.cache_source}" if record.cache_source else "")]),
+        ("choice", _choice(record)),
+        ("attempts", _attempts(record)),
+        ("answer", _answer(record)),
+        ("tokens", _tokens(record)),
+        ("cost", _cost(explanation)),
+        ("baseline", _baseline(explanation)),
+    ]
+
+
+def _choice(record: "UsageRecord") -> list[str]:
+    facts = {
+        "strategy": record.strategy,
+        "complexity": None if record.complexity is None else f"{record.complexity:.3f}",
+        "route": record.route,
+        "tier": record.tier,
+        "model": record.model,
+        "upstream": record.upstream,
+        "fleet": record.fleet,
+    }
+    return [", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "none: no model was chosen"]
+
+
+def _attempts(record: "UsageRecord") -> list[str]:
+    if not record.attempts:
+        return ["none: no upstream was called"]
+    return [
+        f"{number}. {attempt.model} at {attempt.upstream} ({attempt.replica}): "
+        + (f"{attempt.error}, " if attempt.error else "")
+        + (f"status {attempt.status}, " if attempt.status is not None else "no answer, ")
+        + f"{_milliseconds(attempt.duration_us)}"
+        for number, attempt in enumerate(record.attempts, 1)
+    ]
+
+
+def _answer(record: "UsageRecord") -> list[str]:
+    first = "" if record.first_token_us is None else f", first token after {_milliseconds(record.first_token_us)}"
+    parts = [f"{record.outcome}, status {record.status}, {_milliseconds(record.duration_us)}{first}"]
+    parts += [f"the upstream called it {record.response_model}"] if record.response_model else []
+    parts += [f"finish reason {record.finish_reason}"] if record.finish_reason else []
+    return parts + ([f"error: {record.error}"] if record.error else [])
+
+
+def _tokens(record: "UsageRecord") -> list[str]:
+    import msgspec
+
+    lines = [f"{count:>12,} {name.replace('_', ' ')}" for name, count in msgspec.structs.asdict(record.tokens).items() if count]
+    lines.append(f"{record.tokens.total:>12,} processed ({record.tokens_basis})")
+    if record.recalled.total:
+        lines.append(f"{record.recalled.total:>12,} replayed: {record.recalled.input:,} input, {record.recalled.output:,} output")
+    return lines
+
+
+def _sum(total: "Sum | None") -> list[str]:
+    """Tokens x rate = amount, line by line, then what rounding to nano-USD added or took."""
+    from penstock.finops.explain import exact_decimal, exact_usd
+
+    if total is None:
+        return []
+    rates = ["" if line.usd_per_million is None else exact_decimal(line.usd_per_million) for line in total.lines]
+    amounts = ["" if line.amount is None else exact_usd(line.amount) for line in total.lines]
+    rounding = exact_usd(total.rounding)
+    rate_width, amount_width = max(map(len, rates), default=0), max(map(len, [*amounts, rounding]))
+    lines = [
+        f"{line.tokens:>12,} {line.token_class.replace('_', ' '):<14} x {rate:>{rate_width}} USD/M = {amount:<{amount_width}} USD"
+        for line, rate, amount in zip(total.lines, rates, amounts, strict=True)
+    ]
+    if total.rounding != Fraction(0):
+        lines.append(f"{'':>12} {'rounding':<14}   {'':>{rate_width}}         {rounding:<{amount_width}} USD")
+    return lines
+
+
+def _cost(explanation: "Explanation") -> list[str]:
+    record = explanation.record
+    if record.outcome == "refused":
+        return [explanation.cost_note]
+    return [*_sum(explanation.cost), _usd(record.cost, f" ({record.cost_basis})"), explanation.cost_note]
+
+
+def _baseline(explanation: "Explanation") -> list[str]:
+    from penstock.finops.explain import saved_nano
+
+    record = explanation.record
+    if record.outcome == "refused":
+        return [explanation.counterfactual_note]
+    lines = [*_sum(explanation.counterfactual), _usd(record.counterfactual), explanation.counterfactual_note]
+    saved = saved_nano(record)
+    return lines if saved is None else [*lines, f"saved {_usd(saved)}"]
+
+
+def _usd(nano_usd: int | None, basis: str = "") -> str:
+    from penstock.domain.units import format_usd
+
+    text = format_usd(nano_usd)
+    return "unknown" if text is None else f"{text} USD{basis}"
+
+
+def _milliseconds(microseconds: int) -> str:
+    return f"{microseconds / 1000:,.1f} ms"

@@ -1,0 +1,58 @@
+"""One question to an upstream, asked from the command line: which models do you serve?"""
+
+import http.client
+import ssl
+import urllib.error
+import urllib.request
+from typing import Any
+
+import msgspec
+
+TIMEOUT_S = 5.0
+MOST_BYTES = 4_000_000
+
+
+class Unreachable(Exception):
+    """The upstream gave no list of models; the message says why."""
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed] = []
+
+
+def models_of(base_url: str, api_key: str | None = None, ca_file: str | None = None) -> list[str]:
+    """Ids of `GET <base_url>/models`. Raises `Unreachable`."""
+    request = urllib.request.Request(base_url.rstrip("/") + "/models", headers={"accept": "application/json"})  # noqa: S310 checked address
+    if api_key:
+        request.add_header("authorization", f"Bearer {api_key}")
+    try:
+        # No proxies and no redirects: an upstream is called at its own address, and its key goes nowhere else.
+        with _opener(ca_file).open(request, timeout=TIMEOUT_S) as answer:
+            return [each.id for each in msgspec.json.decode(answer.read(MOST_BYTES), type=_Listing).data]
+    except urllib.error.HTTPError as problem:
+        raise Unreachable(f"answered {problem.code}{_why(problem.code)}") from None
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        reason = getattr(problem, "reason", problem)
+        raise Unreachable(str(getattr(reason, "strerror", None) or reason or type(problem).__name__).lower()) from None
+    except msgspec.MsgspecError:
+        raise Unreachable("its answer is not a list of models") from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _opener(ca_file: str | None) -> urllib.request.OpenerDirector:
+    context = ssl.create_default_context(cafile=ca_file)
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirect())
+
+
+def _why(status: int) -> str:
+    return {401: ": the key is missing or wrong", 403: ": the key may not list models", 404: ": is the path of the address right?"}.get(
+        status, ""
+    )

@@ -1,0 +1,1 @@
+"""penstock.toml: one file, read into frozen typed settings."""

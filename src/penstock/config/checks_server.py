@@ -1,0 +1,100 @@
+"""Whether the fixed sections hold together: server, auth, tags, cache."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from penstock.config.problems import Problem, error, join, nearest, warning
+from penstock.config.settings import Server, Settings
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Findings about `[server] [auth] [tags] [cache]`."""
+    yield from _listen_problems(settings)
+    yield from _place_problems(settings.server)
+    baseline = settings.server.baseline
+    if baseline is not None and baseline not in settings.tiers:
+        yield error("server.baseline", f"there is no tier `{baseline}`", nearest(baseline, settings.tiers, "add it to [tiers]"))
+    if settings.server.max_body <= 0:
+        yield error("server.max_body", "no request fits into nothing", 'write a size above 0, such as "10 MB"')
+    if settings.server.max_answer <= 0:
+        yield error("server.max_answer", "no answer fits into nothing", 'write a size above 0, such as "64 MB"')
+    yield from _tag_problems(settings)
+    yield from _cache_problems(settings)
+
+
+def not_enforced(settings: Settings) -> Iterator[Problem]:
+    if settings.server.shared != "local://":
+        yield error("server.shared", "sharing between hosts is not built yet", 'set shared = "local://": all workers of this host')
+
+
+def endpoint(listen: str) -> tuple[str, int]:
+    """Host and port of a `listen` text, brackets of IPv6 removed. Raises `ValueError`."""
+    parts = urlsplit(f"//{listen}")
+    if parts.hostname is None or parts.port is None or parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"`{listen}` is not host:port")
+    return parts.hostname, parts.port
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen_problems(settings: Settings) -> Iterator[Problem]:
+    try:
+        host, _ = endpoint(settings.server.listen)
+    except ValueError:
+        yield error("server.listen", f"`{settings.server.listen}` is not an address", "write host:port, such as `127.0.0.1:4100`")
+        return
+    if is_loopback(host):
+        return
+    if not settings.auth.required:
+        yield warning("auth.required", f"whoever reaches {settings.server.listen} can spend", "set required = true and make keys")
+    if settings.auth.admin_key is None:
+        hint = 'set admin_key = { env = "PENSTOCK_ADMIN" }'
+        yield warning("auth.admin_key", "none is set, so admin endpoints are closed beyond this host", hint)
+
+
+def _place_problems(server: Server) -> Iterator[Problem]:
+    if not server.store.startswith(("sqlite:///", "postgresql://")):
+        yield error("server.store", "not a store that Penstock knows", "write `sqlite:///penstock.db` or `postgresql://user@host/database`")
+    if server.shared != "local://" and not server.shared.startswith(("redis://", "rediss://")):
+        yield error("server.shared", "not a shared store that Penstock knows", "write `local://`")
+    try:
+        # A machine without a zone database still has UTC.
+        _ = server.timezone == "UTC" or ZoneInfo(server.timezone)
+    except (KeyError, ValueError, OSError):
+        yield error("server.timezone", f"there is no time zone `{server.timezone}`", "write it like `UTC` or `Europe/Prague`")
+
+
+def _tag_problems(settings: Settings) -> Iterator[Problem]:
+    declared = settings.tags.declared
+    for index, name in enumerate(settings.tags.required):
+        if name not in declared:
+            hint = nearest(name, declared, "add it to `declared`")
+            yield error(f"tags.required[{index}]", f"`{name}` is not declared", hint)
+    for name, values in settings.tags.allowed.items():
+        where = join("tags.allowed", name)
+        if name not in declared:
+            yield error(where, f"`{name}` is not declared", nearest(name, declared, "add it to `declared`"))
+        if not values:
+            yield error(where, "no value is allowed, so no request could carry the tag", "name the values, or remove the key")
+
+
+def _cache_problems(settings: Settings) -> Iterator[Problem]:
+    known = ("tenant", *settings.tags.declared)
+    for index, name in enumerate(settings.cache.scope):
+        if name not in known:
+            yield error(f"cache.scope[{index}]", f"`{name}` is neither `tenant` nor a declared tag", nearest(name, known, "use `tenant`"))
+    if "tenant" not in settings.cache.scope:
+        hint = 'add "tenant", unless all who call may see each other\'s answers'
+        yield warning("cache.scope", "answers are replayed across tenants", hint)
+    if settings.cache.semantic.enabled:
+        yield error("cache.semantic.enabled", "the semantic cache is not built yet", "set enabled = false")
+    exact = settings.cache.exact
+    if exact.enabled and (exact.ttl <= 0 or exact.max_bytes <= 0):
+        yield error("cache.exact", "a cache of no time or no bytes keeps nothing", "set enabled = false, or raise `ttl` and `max_bytes`")

@@ -1,0 +1,1 @@
+"""The laws: pure functions and frozen values. No I/O, no clock, no hidden randomness."""

@@ -1,0 +1,100 @@
+"""The most that a request can cost: what a reservation holds, and what is booked when its end is never learned.
+
+Input: one token per UTF-8 byte of the request's text (a byte-level tokenizer never makes more), plus what templates and engines add,
+capped by the model's context. Output: the client's limit, else the model's. Both at the dearest rates that any candidate may charge.
+Tokenizers that rewrite text before they cut it (NFKC) can in theory pass one token per byte; the cap by context still holds.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.domain.dialects.content import images, output_bound, prompts, text_bytes, unseen_input
+from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.prices.rates import Rates
+
+REQUEST_OVERHEAD = 64
+"""tokens: start markers and the default system prompt that chat templates bring (Llama 3.1, Qwen 2.5: about 25)"""
+MESSAGE_OVERHEAD = 8
+"""tokens: role and end markers of one message (3 to 5 in the common templates)"""
+TOOLS_OVERHEAD = 1024
+"""tokens: the instructions that come with the first tool (Anthropic documents 313 to 735, chat templates about 200)"""
+TOOL_OVERHEAD = 16
+"""tokens: markup around one tool's schema"""
+IMAGE_OVERHEAD = 48_200
+"""tokens of one image: the largest documented (gpt-4o-mini, eight tiles in high detail: 2,833 + 8 x 5,667)"""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A model that may answer. `rates` None: unpriced. `context`, `max_output`: tokens, None where the config does not say."""
+
+    rates: Rates | None
+    context: int | None = None
+    max_output: int | None = None
+
+
+def worst_case(request: dict[str, Any], candidates: Sequence[Candidate], *, generates: bool = True) -> tuple[int | None, Tokens | None]:
+    """(cost in nano-USD rounded up, token bounds) over the dearest of the candidates; `generates` is False for embeddings.
+
+    Tokens are None when some candidate has no bound on its input or its output; cost is None then, and when one has no price:
+    a maximum over something unknown is unknown. Input stands as uncached, output as visible.
+    """
+    read = input_bound(request)
+    inputs = prompts(request)
+    asked = output_bound(request, None) if generates else 0
+    dearest: int | None = 0
+    most = Tokens()
+    for candidate in candidates:
+        context = candidate.context
+        cap = None if context is None else context * inputs
+        entering = cap if read is None or (cap is not None and cap < read) else read
+        leaving = output_bound(request, candidate.max_output) if asked is None else asked
+        if entering is None or leaving is None:
+            return None, None
+        cost = None if candidate.rates is None else ceiling(candidate.rates, entering, leaving)
+        if cost is None or dearest is None:
+            dearest = None
+            most = max(most, Tokens(entering, 0, 0, leaving, 0), key=_size)
+        elif cost >= dearest:
+            dearest, most = cost, Tokens(entering, 0, 0, leaving, 0)
+    return (dearest, most) if candidates else (None, None)
+
+
+def input_bound(request: dict[str, Any]) -> int | None:
+    """Tokens that the request can bring in at most, before the cap by context; None when it points at input that it does not hold."""
+    if unseen_input(request):
+        return None
+    bound = text_bytes(request) + REQUEST_OVERHEAD * prompts(request)
+    messages = request.get("messages")
+    if isinstance(messages, list):
+        bound += MESSAGE_OVERHEAD * len(messages)
+    tools = request.get("tools") or request.get("functions")
+    if isinstance(tools, list):
+        bound += TOOLS_OVERHEAD + TOOL_OVERHEAD * len(tools)
+    return bound + IMAGE_OVERHEAD * images(request)
+
+
+def ceiling(rates: Rates, input_tokens: int, output_tokens: int) -> int | None:
+    """Nano-USD, rounded up, of a call with at most that many tokens at the dearest class and band it may fall into.
+
+    None when tokens of a kind are possible and none of its classes has a price.
+    """
+    dear_in = dear_out = None
+    for band in rates.bands:
+        if band.input_above and band.input_above >= input_tokens:
+            continue
+        uncached, read, write, visible, reasoning = band.weights
+        for weight in (uncached, read, write):
+            if weight is not None and (dear_in is None or weight > dear_in):
+                dear_in = weight
+        for weight in (visible, reasoning):
+            if weight is not None and (dear_out is None or weight > dear_out):
+                dear_out = weight
+    if (dear_in is None and input_tokens) or (dear_out is None and output_tokens):
+        return None
+    return -(-(rates.per_call + input_tokens * (dear_in or 0) + output_tokens * (dear_out or 0)) // rates.denominator)
+
+
+def _size(tokens: Tokens) -> int:
+    return tokens.input + tokens.output

@@ -1,0 +1,1 @@
+"""The ledger: one immutable row per request, and the measures that are read off it."""

@@ -1,0 +1,1 @@
+"""The dated price book: what a token cost at a given time, as exact integers."""

@@ -1,0 +1,124 @@
+"""The controller: takes the journal into the store, counts for `/metrics`, and says when the ledger is complete.
+
+It may die and come back at any time: what it has taken in stands in the store, what it has not stands on the journal.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from penstock.domain.ledger.record import UsageRecord
+from penstock.finops.intake import Intaker
+from penstock.finops.metrics import Gauges, MetricsAggregator
+from penstock.ports.journal import JournalReader
+from penstock.ports.usage_store import StoreError, UsageStore
+from penstock.wire.message import Request
+from penstock.wire.responder import Responder
+from penstock.wire.server import serve
+
+IDLE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+WORKER_SILENT_S = 5.0
+_JSON = [(b"content-type", b"application/json")]
+_PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+_BY_REPLICA = {"upstream_outstanding": "penstock_upstream_outstanding", "circuit_open": "penstock_circuit_open"}
+
+
+class Controller:
+    """The running controller of one host."""
+
+    def __init__(self, reader: JournalReader, store: UsageStore, metrics: MetricsAggregator, log: Callable[[str], None]) -> None:
+        self._new: list[UsageRecord] = []
+        self._intaker = Intaker(reader, store, self._new.extend)
+        self._metrics = metrics
+        self._log = log
+        self._store_up = False
+        self._ready = False
+        self._workers: dict[str, tuple[float, Mapping[str, Any]]] = {}
+
+    async def run(self, unix_path: str, stop: asyncio.Event) -> None:
+        """Serves its pages on a local socket and takes in until `stop`; then takes in what is left."""
+        server = await serve(self._answer, unix_path=unix_path)
+        try:
+            await self._take_in_until(stop)
+        finally:
+            await server.drain(1.0)
+
+    async def _take_in_until(self, stop: asyncio.Event) -> None:
+        pause = IDLE_S
+        while True:
+            stopping = stop.is_set()
+            try:
+                taken = await asyncio.to_thread(self._intaker.step)
+                self._metrics.observe(self._new)
+                self._new.clear()
+            except StoreError as error:
+                if self._store_up or pause == IDLE_S:
+                    self._log(f"error: the store takes nothing in, the journal keeps it: {error}")
+                self._store_up = False
+                if stopping:
+                    return
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+            else:
+                if not self._store_up and pause > IDLE_S:
+                    self._log("the store takes in again")
+                self._store_up, pause = True, IDLE_S
+                self._ready = self._ready or self._intaker.caught_up
+                if taken:
+                    continue
+                if stopping:
+                    return
+            await _sleep_or_stop(stop, pause)
+
+    async def _answer(self, request: Request, responder: Responder) -> None:
+        path = request.path
+        if path == "/-/worker" and request.method == "POST":
+            gauges = orjson.loads(request.body)
+            self._workers[gauges["worker"]] = (time.monotonic(), gauges)
+            responder.send(200, _JSON, orjson.dumps({"ready": self._ready}))
+        elif path == "/metrics":
+            responder.send(200, _PROMETHEUS, self._metrics.render(self._gauges()))
+        elif path == "/readyz":
+            state = "ready" if self._ready else "taking in the journal"
+            responder.send(200 if self._ready else 503, _JSON, orjson.dumps({"status": state}))
+        else:
+            message = f"there is no page {path[:200]}"
+            responder.send(
+                404, _JSON, orjson.dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}})
+            )
+
+    def _gauges(self) -> Gauges:
+        """What the workers last said of themselves; one that has fallen silent is left out."""
+        since = time.monotonic() - WORKER_SILENT_S
+        self._workers = {name: (at, gauges) for name, (at, gauges) in self._workers.items() if at > since}
+        gauges: dict[str, list[tuple[tuple[str, ...], float]]] = {
+            "penstock_store_up": [((), float(self._store_up))],
+            "penstock_journal_lag_entries": [((), float(self._intaker.lag))],
+        }
+        for name, (_, worker) in self._workers.items():
+            cache = worker["cache"]
+            for metric, labels, value in (
+                ("penstock_requests_in_flight", (), worker["requests_in_flight"]),
+                ("penstock_journal_failures_total", (), worker["journal_failures"]),
+                ("penstock_unmetered_requests_total", (), worker["unmetered_requests"]),
+                ("penstock_worker_rss_bytes", (name,), worker["rss_bytes"]),
+                ("penstock_cache_entries", (), cache.get("entries", 0)),
+                ("penstock_cache_bytes", (), cache.get("bytes", 0)),
+            ):
+                gauges.setdefault(metric, []).append((labels, float(value)))
+            for key, metric in _BY_REPLICA.items():
+                gauges.setdefault(metric, []).extend(((upstream, replica), float(value)) for upstream, replica, value in worker[key])
+        return gauges
+
+
+async def _sleep_or_stop(stop: asyncio.Event, seconds: float) -> None:
+    if stop.is_set():
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,61 @@
+"""The line to the controller of this host: console paths go over, gauges go over, and readiness comes back.
+
+The data plane never waits for the controller to serve a model call; when the controller is away, only these pages are.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from penstock.gateway.refusal import Refusal
+from penstock.wire.client import Pool, WireError
+from penstock.wire.message import HOP_BY_HOP, Request, header_lines
+from penstock.wire.responder import Responder
+
+REPORT_S = 1.0
+GAUGES_PATH = "/-/worker"
+
+
+class ControllerLink:
+    """Speaks HTTP to the controller over its local socket."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.ready = False
+
+    async def hand_over(self, request: Request, responder: Responder) -> None:
+        """Passes a request to the controller and its answer back."""
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        if target.startswith("/-/"):
+            refusal = Refusal(404, "input", "there is no such page")
+            responder.send(404, refusal.headers(), refusal.body())
+            return
+        kept = [pair for pair in request.headers if pair[0] not in HOP_BY_HOP and pair[0] != b"content-length"]
+        try:
+            answer = await self._pool.send(_message(request.method, target, header_lines(kept), request.body))
+            body = await answer.read()
+        except WireError:
+            refusal = Refusal(
+                503, "upstream", "the controller is not running at the moment", "Model calls go on; it is restarted by itself"
+            )
+            refusal.retry_after_s = 1
+            responder.send(503, refusal.headers(), refusal.body())
+            return
+        responder.send(answer.status, [pair for pair in answer.headers if pair[0] != b"date"], body)
+
+    async def report(self, gauges: Callable[[], dict[str, Any]]) -> None:
+        """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in."""
+        while True:
+            try:
+                answer = await self._pool.send(_message("POST", GAUGES_PATH, b"host: controller\r\n", orjson.dumps(gauges())))
+                state = orjson.loads(await answer.read())
+                self.ready = self.ready or bool(state.get("ready"))
+            except (WireError, orjson.JSONDecodeError):
+                pass  # the controller is away or restarting: its pages say so, and the next report comes in a second
+            await asyncio.sleep(REPORT_S if self.ready else 0.05)
+
+
+def _message(method: str, target: str, headers: bytes, body: bytes) -> bytes:
+    return f"{method} {target} HTTP/1.1\r\n".encode() + headers + b"content-length: %d\r\n\r\n" % len(body) + body

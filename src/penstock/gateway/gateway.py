@@ -1,0 +1,39 @@
+"""All that the steps need, wired once at start: settings compiled, ports plugged in."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from penstock.config.settings import Settings
+from penstock.domain.prices.book import PriceBook
+from penstock.domain.routing.rules import RuleBook
+from penstock.gateway.keys import KeyRing
+from penstock.gateway.targets import Targets
+from penstock.gateway.upstreams import Upstreams
+from penstock.ports.cache import Cache
+from penstock.ports.journal import Journal
+
+
+class Counters(msgspec.Struct):
+    """What a worker counts by itself, for `/metrics`."""
+
+    in_flight: int = 0
+    journal_failures: int = 0
+    unmetered: int = 0
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """The wired data plane of one worker. `log` tells people of trouble, on stderr."""
+
+    settings: Settings
+    targets: Targets
+    rules: RuleBook
+    prices: PriceBook
+    keys: KeyRing
+    cache: Cache | None
+    upstreams: Upstreams
+    journal: Journal
+    log: Callable[[str], None]
+    counters: Counters
+    baseline: str | None
+    """the model that counterfactuals are priced on; None: the model that answered, without cache"""

@@ -1,0 +1,86 @@
+"""The addresses of the data plane: what is answered here, what runs the pipeline, what the controller answers."""
+
+from typing import Protocol
+
+import orjson
+
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.pipeline import run
+from penstock.gateway.refusal import Refusal
+from penstock.wire.message import Headers, Request
+from penstock.wire.responder import Responder
+
+ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
+_JSON = [(b"content-type", b"application/json")]
+_REFUSALS = {
+    400: ("the request is not valid HTTP", "Check the client's HTTP library and its proxies"),
+    408: ("the request did not arrive in time", "Send head and body without long pauses"),
+    413: ("the request body is too large", "Send less, or raise server.max_body"),
+    431: ("the request head is too large", "Send fewer or shorter headers"),
+}
+
+
+class Controller(Protocol):
+    """The way to the controller process of this host."""
+
+    ready: bool
+
+    async def hand_over(self, request: Request, responder: Responder) -> None:
+        """Lets the controller answer; 503 when it is away."""
+
+
+class Front:
+    """Routes each request by its path."""
+
+    def __init__(self, gateway: Gateway, controller: Controller) -> None:
+        self._gateway = gateway
+        self._controller = controller
+
+    async def __call__(self, request: Request, responder: Responder) -> None:
+        path = request.path
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is not None:
+            if request.method == "POST":
+                await run(self._gateway, endpoint, request, responder)
+            else:
+                _refuse(responder, Refusal(405, "input", f"{path} takes POST, not {request.method}"), (b"allow", b"POST"))
+        elif path.startswith("/v1/models"):
+            self._models(request, responder)
+        elif path.startswith("/v1/"):
+            await run(self._gateway, path, request, responder)
+        elif path == "/healthz":
+            responder.send(200, _JSON, b'{"status":"ok"}')
+        elif path == "/readyz" and self._controller.ready:
+            responder.send(200, _JSON, b'{"status":"ready"}')
+        else:
+            await self._controller.hand_over(request, responder)
+
+    def _models(self, request: Request, responder: Responder) -> None:
+        names = self._gateway.targets.names()
+        wanted = request.path.removeprefix("/v1/models").strip("/")
+        if request.method not in ("GET", "HEAD"):
+            _refuse(responder, Refusal(405, "input", f"{request.path} takes GET, not {request.method}"), (b"allow", b"GET"))
+        elif not wanted:
+            responder.send(200, _JSON, orjson.dumps({"object": "list", "data": [_model(name) for name in names]}))
+        elif wanted in names:
+            responder.send(200, _JSON, orjson.dumps(_model(wanted)))
+        else:
+            near = ", ".join(self._gateway.targets.nearest(wanted) or names[:5])
+            _refuse(
+                responder, Refusal(404, "input", f"there is no model `{wanted[:200]}` here", f"There are: {near}", code="model_not_found")
+            )
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "penstock"}
+
+
+def _refuse(responder: Responder, refusal: Refusal, *more: tuple[bytes, bytes]) -> None:
+    responder.send(refusal.status, [*refusal.headers(), *more], refusal.body())
+
+
+def wire_refusal(request: Request, status: int) -> tuple[Headers, bytes]:
+    """The words for what the wire refuses before there is a request."""
+    message, hint = _REFUSALS[status]
+    refusal = Refusal(status, "input", message, hint)
+    return refusal.headers(), refusal.body()

@@ -1,0 +1,63 @@
+"""The keys that a worker knows: a copy of the key store, refreshed beside the traffic and on the first sight of a new key."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from penstock.ports.key_store import ApiKey, fingerprint
+from penstock.ports.usage_store import StoreError
+
+REFRESH_S = 2.0
+SECRET_PREFIX = b"psk_"
+
+
+class KeyRing:
+    """Looks secrets up by their hash. `load` reads all keys and may block: it runs in a thread."""
+
+    def __init__(self, load: Callable[[], list[ApiKey]], log: Callable[[str], None]) -> None:
+        self._load = load
+        self._log = log
+        self._by_hash: dict[str, ApiKey] = {}
+        self._by_secret: dict[bytes, ApiKey] = {}
+        self._loaded_at = 0.0
+        self._failing = False
+        self._lock = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Reads the store; while it is away the last known keys stay valid, and the log says so."""
+        asked_at = time.monotonic()
+        async with self._lock:
+            if self._loaded_at > asked_at:
+                return
+            try:
+                keys = await asyncio.to_thread(self._load)
+            except StoreError as error:
+                if not self._failing:
+                    self._log(f"keys cannot be refreshed, the last known ones stay valid: {error}")
+                self._failing = True
+                return
+            self._failing = False
+            self._by_hash = {key.sha256: key for key in keys}
+            self._by_secret = {}
+            self._loaded_at = time.monotonic()
+
+    async def keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self.refresh()
+
+    async def find(self, secret: bytes, now_ns: int) -> ApiKey | None:
+        """The valid key with this secret; a secret never seen makes the ring look once more, at most once a second."""
+        key = self._by_secret.get(secret)
+        if key is None:
+            hashed = fingerprint(secret.decode("latin-1"))
+            key = self._by_hash.get(hashed)
+            if key is None and time.monotonic() - self._loaded_at > 1.0:
+                await self.refresh()
+                key = self._by_hash.get(hashed)
+            if key is None:
+                return None
+            self._by_secret[secret] = key
+        if key.revoked_ns is not None or (key.expires_ns is not None and key.expires_ns <= now_ns):
+            return None
+        return key

@@ -1,0 +1,73 @@
+"""The order of the steps. `settle` is not one of them: it runs whatever happens to them."""
+
+import asyncio
+import traceback
+
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.metering import own_headers
+from penstock.gateway.refusal import Refusal
+from penstock.gateway.steps.admit import admit
+from penstock.gateway.steps.call import call, unmetered
+from penstock.gateway.steps.choose import choose
+from penstock.gateway.steps.identify import identify
+from penstock.gateway.steps.recall import recall, remember
+from penstock.gateway.steps.settle import CLIENT_CLOSED, settle
+from penstock.wire.message import ClientGone, Request
+from penstock.wire.responder import Responder
+
+STEPS = (identify, admit, recall, choose, call)
+
+
+async def run(gateway: Gateway, endpoint: str, request: Request, responder: Responder) -> None:
+    """Takes one request from its bytes to its record."""
+    x = Exchange(endpoint, request, responder)
+    gateway.counters.in_flight += 1
+    try:
+        for step in STEPS:
+            if await step(gateway, x):
+                break
+    except Refusal as refusal:
+        _refused(x, refusal)
+    except ClientGone:
+        x.outcome, x.status = "client_closed", CLIENT_CLOSED
+    except asyncio.CancelledError:
+        x.outcome, x.status = ("client_closed", CLIENT_CLOSED) if responder.gone else ("interrupted", 503)
+        raise
+    except Exception as error:
+        gateway.log(f"error: request {x.id} failed inside Penstock\n{''.join(traceback.format_exception(error))}")
+        x.error = repr(error)[:500]
+        _refused(x, Refusal(500, "upstream", "Penstock failed on this request", f"Its operator can find it under {x.id}", code="internal"))
+    finally:
+        gateway.counters.in_flight -= 1
+        record, written = settle(gateway, x)
+    if not written and gateway.settings.server.journal_failure == "refuse":
+        _refused(x, unmetered(x))
+    await gateway.journal.durable()
+    _deliver(x, record.cost)
+    if x.outcome == "ok" and x.hit is None and x.cache_key is not None:
+        await remember(gateway, x, record)
+
+
+def _refused(x: Exchange, refusal: Refusal) -> None:
+    x.refusal, x.answer = refusal, None
+    x.status = refusal.status
+    x.outcome = "error" if refusal.category == "upstream" else "refused"
+    x.error = x.error or refusal.message
+
+
+def _deliver(x: Exchange, cost: int | None) -> None:
+    """The end of the answer; a stream that broke, or may not end well, is reset so that the client knows."""
+    responder = x.responder
+    if responder.gone:
+        return
+    if responder.started:
+        if x.outcome == "ok" and x.refusal is None and x.tail is not None:
+            responder.finish(x.tail)
+        else:
+            responder.abort()
+    elif x.refusal is not None:
+        responder.send(x.refusal.status, x.refusal.headers() + own_headers(x), x.refusal.body())
+    elif x.answer is not None:
+        headers = [pair for pair in x.answer.headers if pair[0] != b"date"]
+        responder.send(x.answer.status, headers + own_headers(x, cost, cost_known=True), x.answer.body)

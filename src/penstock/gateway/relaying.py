@@ -1,0 +1,126 @@
+"""Streams: bytes forwarded as they come, looked at only where usage or the end may stand.
+
+What the client sees the end of must be on the journal first, so the last event is held back (`Exchange.tail`) until `settle`
+has written the record. A stream that breaks off is passed on as far as it came and then reset.
+"""
+
+import time
+
+from penstock.domain.dialects.assemble import finish_reason
+from penstock.domain.dialects.sse import EventSplitter, chunk_of, is_done, strip_usage, usage_in, with_cost
+from penstock.domain.units import format_usd
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.metering import meter, own_headers
+from penstock.gateway.reading import note
+from penstock.ports.upstream import UpstreamAnswer, UpstreamError
+
+KEPT_BYTES = 1_000_000
+
+
+class Relay:
+    """One stream on its way through."""
+
+    __slots__ = ("done", "events", "gateway", "kept", "kept_bytes", "splitter", "strips", "x")
+
+    def __init__(self, gateway: Gateway, x: Exchange) -> None:
+        self.gateway = gateway
+        self.x = x
+        self.splitter = EventSplitter()
+        self.strips = x.candidate is not None and not x.wants_usage and gateway.upstreams.asks_usage.get(x.candidate.upstream, False)
+        self.events = 0
+        self.kept: list[bytes] | None = [] if x.cache_key is not None else None
+        self.kept_bytes = 0
+        self.done: bytes | None = None
+
+    def pass_on(self, data: bytes) -> bytes:
+        """What the client gets for these bytes, complete events only."""
+        out = []
+        for event in self.splitter.feed(data):
+            if b'"usage"' in event:
+                out.append(self._with_usage(event))
+            elif b"[DONE]" in event and is_done(event):
+                self.done = event
+            else:
+                self._keep(event)
+                out.append(event)
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _with_usage(self, event: bytes) -> bytes:
+        x = self.x
+        usage = usage_in(event)
+        if usage is not None:
+            chunk = chunk_of(event)
+            if chunk is not None:
+                note(x, chunk)
+            x.usage = usage
+        bare = strip_usage(event)
+        if bare is not None:
+            self._keep(bare)
+        if x.wants_usage:
+            return with_cost(event, format_usd(meter(self.gateway, x).cost)) if usage is not None else event
+        return (bare or b"") if self.strips else event
+
+    def _keep(self, event: bytes) -> None:
+        self.events += 1
+        if self.events == 1 and (chunk := chunk_of(event)) is not None:
+            note(self.x, chunk)
+        if (reason := finish_reason(event)) is not None:
+            self.x.finish_reason = reason[:64]
+        if self.kept is not None:
+            self.kept_bytes += len(event)
+            if self.kept_bytes > KEPT_BYTES:
+                self.kept = None
+            else:
+                self.kept.append(event)
+
+
+async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None:
+    """Streams the answer through. Raises `UpstreamError` when it breaks off, `ClientGone` when nobody listens any more."""
+    first = await upstream.chunk()
+    x.status = upstream.status
+    x.first_token_at = time.perf_counter()
+    content_type = next((value for name, value in upstream.headers if name == b"content-type"), b"")
+    if not content_type.lower().startswith(b"text/event-stream"):
+        await _relay_bytes(x, upstream, first)
+        return
+    relay = Relay(gateway, x)
+    data = first
+    try:
+        while data is not None:
+            out = relay.pass_on(data)
+            if out:
+                if not x.responder.started:
+                    start(x, upstream)
+                await x.responder.write(out)
+            data = await upstream.chunk()
+    except UpstreamError:
+        x.stream_events = relay.events
+        if relay.done is None:
+            rest = relay.splitter.rest()
+            if x.responder.started and rest:
+                await x.responder.write(rest)
+            raise
+    x.stream_events = relay.events
+    if not x.responder.started:
+        start(x, upstream)
+    x.tail = relay.splitter.rest() + (relay.done or b"")
+    x.kept = b"".join(relay.kept) if relay.kept is not None and relay.done is not None else None
+
+
+async def _relay_bytes(x: Exchange, upstream: UpstreamAnswer, first: bytes | None) -> None:
+    """Passes on what is neither JSON nor events (audio, images), holding back the last piece."""
+    start(x, upstream)
+    held = first
+    while held is not None and (data := await upstream.chunk()) is not None:
+        await x.responder.write(held)
+        held = data
+    x.tail = held or b""
+    if not 200 <= upstream.status < 300:
+        x.outcome, x.error = "error", f"upstream status {upstream.status}"
+
+
+def start(x: Exchange, upstream: UpstreamAnswer) -> None:
+    """Sends the head; the cost is not known yet, so it stands on the usage chunk instead."""
+    headers = [(name, value) for name, value in upstream.headers if name != b"date"]
+    x.responder.start(upstream.status, headers + own_headers(x))

@@ -1,0 +1,226 @@
+"""The call itself: candidates in order, replicas by least outstanding work, retries with jitter, and the answer read.
+
+A try may be repeated until a byte of its answer has reached the client; a stream that breaks after that is never retried.
+"""
+
+import asyncio
+import random
+import time
+
+from penstock.domain.dialects.splice import ask_for_usage, replace_model
+from penstock.domain.ledger.record import Attempt, Reservation
+from penstock.gateway.exchange import Answer, Exchange
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.reading import read_whole
+from penstock.gateway.refusal import Refusal
+from penstock.gateway.relaying import relay
+from penstock.gateway.steps.admit import hold
+from penstock.gateway.steps.choose import forbidden
+from penstock.gateway.targets import Candidate
+from penstock.gateway.upstreams import Line
+from penstock.ports.journal import JournalError
+from penstock.ports.upstream import UpstreamAnswer, UpstreamCall, UpstreamError
+from penstock.wire.message import HOP_BY_HOP, ClientGone, Headers
+
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
+FAILING_STATUSES = frozenset({500, 502, 503, 504, 529})
+FIRST_BACKOFF_S = 0.05
+LONGEST_BACKOFF_S = 2.0
+NOT_FORWARDED = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"authorization",
+    b"x-api-key",
+    b"api-key",
+    b"cookie",
+    b"accept-encoding",
+    b"expect",
+}
+
+
+async def call(gateway: Gateway, x: Exchange) -> bool:
+    """Answers from an upstream. Raises `Refusal` (upstream) when none gave an answer; an error answer is passed on as sent."""
+    plan = x.plan or (_passed_through(gateway, x),)
+    _reserve(gateway, x, plan[0])
+    headers = _forwarded(x.request.headers)
+    last: Answer | None = None
+    failure: UpstreamError | None = None
+    for candidate in plan:
+        x.route.append(candidate.label)
+        x.candidate = candidate
+        request = UpstreamCall(x.request.method, _path(x), headers, _body_for(gateway, x, candidate))
+        avoid: Line | None = None
+        for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
+            if attempt:
+                await asyncio.sleep(_backoff_s(attempt))
+            line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)
+            if line is None:
+                failure = failure or UpstreamError(
+                    "connect", f"every replica of {candidate.upstream} is failing; it is left alone for a moment"
+                )
+                break
+            try:
+                if await _try(gateway, x, candidate, line, request):
+                    return True
+                last = x.answer
+            except UpstreamError as error:
+                if x.responder.started:
+                    x.outcome, x.error = "stream_broken", str(error)
+                    return True
+                failure = error
+            avoid = line
+    return _give_up(x, last, failure)
+
+
+def _reserve(gateway: Gateway, x: Exchange, first: Candidate) -> None:
+    """Journals the reservation before any upstream hears of the request. Raises `Refusal` when metering is impossible."""
+    hold(gateway, x)
+    try:
+        gateway.journal.reserve(
+            Reservation(
+                id=x.id,
+                admitted_ns=x.admitted_ns,
+                endpoint=x.endpoint,
+                requested_model=x.asked_for,
+                model=first.model,
+                upstream=first.upstream,
+                worst_case=x.reserved,
+                worst_tokens=x.worst_tokens,
+                tier=first.tier,
+                tags=x.tags,
+                key_id=x.key_id,
+                streamed=x.streamed,
+            )
+        )
+    except JournalError as error:
+        gateway.counters.journal_failures += 1
+        gateway.log(f"error: {error}")
+        if gateway.settings.server.journal_failure == "refuse":
+            raise unmetered(x) from None
+
+
+def unmetered(x: Exchange) -> Refusal:
+    """The refusal of work that could not be written down."""
+    refusal = Refusal(
+        503, "limit", "this gateway cannot meter requests at the moment", "Its journal is not writable; its operator has been told"
+    )
+    refusal.retry_after_s = 5
+    return refusal
+
+
+async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, request: UpstreamCall) -> bool:
+    """One attempt on one replica. False: an answer worth a retry, kept on the exchange. Raises `UpstreamError`."""
+    replica, breaker = line.replica, line.breaker
+    started_at = time.perf_counter()
+    answer: UpstreamAnswer | None = None
+    error: str | None = None
+    breaker.started()
+    replica.outstanding += 1
+    x.answer = None
+    try:
+        answer = await replica.send(request)
+        x.replica = replica.name
+        x.worked = x.worked or answer.status < 300
+        if answer.status in RETRIED_STATUSES:
+            x.answer = Answer(answer.status, list(answer.headers), await answer.read())
+            if answer.status in FAILING_STATUSES:
+                breaker.failed(time.monotonic())
+            else:
+                breaker.succeeded()
+            return False
+        content_type = _content_type(answer)
+        if content_type.startswith(b"text/event-stream") or not _is_json(content_type, answer):
+            await relay(gateway, x, answer)
+        else:
+            await read_whole(x, answer)
+        breaker.succeeded()
+        return True
+    except UpstreamError as failure:
+        error = failure.kind
+        x.worked = x.worked or failure.kind != "connect"
+        breaker.failed(time.monotonic())
+        raise
+    except (asyncio.CancelledError, ClientGone):
+        error = "the client went away"
+        x.worked = True
+        breaker.released()
+        raise
+    finally:
+        replica.outstanding -= 1
+        if answer is not None:
+            answer.close()
+        status = answer.status if answer is not None else None
+        duration_us = int((time.perf_counter() - started_at) * 1e6)
+        x.attempts.append(Attempt(candidate.model, candidate.upstream, replica.name, status, duration_us, error))
+
+
+def _content_type(answer: UpstreamAnswer) -> bytes:
+    for name, value in answer.headers:
+        if name == b"content-type":
+            return value.lower()
+    return b""
+
+
+def _is_json(content_type: bytes, answer: UpstreamAnswer) -> bool:
+    return b"json" in content_type or content_type.startswith(b"text/") or not content_type
+
+
+def _give_up(x: Exchange, last: Answer | None, failure: UpstreamError | None) -> bool:
+    """The last error answer as the upstream sent it; without one, an error of our own."""
+    if last is not None:
+        x.answer, x.status, x.outcome = last, last.status, "error"
+        x.error = f"upstream status {last.status}"
+        return True
+    assert failure is not None
+    x.answer = None
+    status = 504 if failure.kind == "timeout" else 502
+    raise Refusal(status, "upstream", f"no upstream answered: {failure}", "Its state is on /metrics; try again later", code=failure.kind)
+
+
+def _forwarded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name, value) for name, value in headers if name not in NOT_FORWARDED and not name.startswith(b"penstock-"))
+
+
+def _path(x: Exchange) -> str:
+    path = x.request.path.removeprefix("/v1")
+    return f"{path}?{x.request.query}" if x.request.query else path
+
+
+def _body_for(gateway: Gateway, x: Exchange, candidate: Candidate) -> bytes:
+    """The client's bytes with the model's name in the upstream's words, and the wish for usage on streams."""
+    body = x.request.body
+    if x.target is not None and candidate.upstream_model != x.target.name:
+        body = replace_model(body, candidate.upstream_model)
+    if (
+        x.streamed
+        and not x.wants_usage
+        and x.endpoint in ("chat.completions", "completions")
+        and gateway.upstreams.asks_usage[candidate.upstream]
+    ):
+        body = ask_for_usage(body)
+    return body
+
+
+def _backoff_s(attempt: int) -> float:
+    longest: float = min(FIRST_BACKOFF_S * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S)
+    return random.uniform(0.5, 1.0) * longest  # noqa: S311  jitter
+
+
+def _passed_through(gateway: Gateway, x: Exchange) -> Candidate:
+    """Where a call without a configured model goes: the upstream it names, else the only one that is permitted."""
+    names = gateway.upstreams.names
+    asked = (x.request.header(b"penstock-upstream") or b"").decode("latin-1")
+    if asked and asked not in names:
+        raise Refusal(404, "input", f"there is no upstream `{asked}` here", f"There are: {', '.join(sorted(names))}")
+    permitted = names if x.permitted is None else names & x.permitted
+    choice = [asked] if asked else sorted(permitted)
+    if not permitted or (asked and asked not in permitted):
+        raise forbidden(x)
+    if len(choice) > 1:
+        raise Refusal(
+            400,
+            "input",
+            "this call names no configured model, so it is not clear where it should go",
+            f"Send `penstock-upstream: {choice[0]}`",
+        )
+    return Candidate(x.endpoint, choice[0], x.endpoint, None, None, None, None, None, None)

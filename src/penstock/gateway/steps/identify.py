@@ -1,0 +1,163 @@
+"""Who asks, and for what: key -> tags, body -> target, rules -> upstreams that may see it."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import orjson
+
+from penstock.domain.dialects.content import normal_tag, sla_of, tags_from_metadata
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.keys import SECRET_PREFIX
+from penstock.gateway.refusal import Refusal
+from penstock.ports.key_store import ApiKey
+from penstock.wire.message import Headers
+
+MAX_TAGS = 32
+MAX_TAG_NAME = 64
+MAX_TAG_VALUE = 256
+MODEL_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings"})
+
+
+async def identify(gateway: Gateway, x: Exchange) -> bool:
+    """Fills tags, key, target and permitted upstreams. Raises `Refusal` (input, auth, rule)."""
+    key = await _key(gateway, x)
+    x.body = body = _parse(x)
+    x.tags = _tags(x.request.headers, body, key)
+    _check_tags(gateway, x.tags)
+    x.permitted = gateway.rules.allowed(x.tags, gateway.upstreams.names)
+    x.scope = _scope(gateway, x.tags, key)
+    x.sla = x.tags.get("sla")
+    if body is not None:
+        x.streamed = body.get("stream") is True
+        options = body.get("stream_options")
+        x.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        _find_target(gateway, x, body, key)
+    return False
+
+
+async def _key(gateway: Gateway, x: Exchange) -> ApiKey | None:
+    secret = _secret(x.request.headers)
+    if secret is None:
+        if gateway.settings.auth.required:
+            raise Refusal(
+                401, "auth", "no API key was given", "Send `Authorization: Bearer psk_...` with a key made by `penstock keys create`"
+            )
+        return None
+    if not gateway.settings.auth.required and not secret.startswith(SECRET_PREFIX):
+        return None  # some other system's key, as every SDK sends one
+    key = await gateway.keys.find(secret, x.admitted_ns)
+    if key is None:
+        raise Refusal(
+            401, "auth", "this API key is unknown, expired or revoked", "Make one with `penstock keys create`", code="invalid_api_key"
+        )
+    x.key_id = key.id
+    return key
+
+
+def _secret(headers: Headers) -> bytes | None:
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                return token.strip() or None
+        elif name == b"x-api-key":
+            return value.strip() or None
+    return None
+
+
+def _parse(x: Exchange) -> dict[str, Any] | None:
+    """The JSON body; None for what is passed through without one."""
+    if x.endpoint not in MODEL_ENDPOINTS:
+        content_type = x.request.header(b"content-type") or b""
+        if not x.request.body or not content_type.startswith(b"application/json"):
+            return None
+    try:
+        body = orjson.loads(x.request.body)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, "input", f"the body is not valid JSON: {error}", "Send a JSON object in UTF-8") from None
+    if not isinstance(body, dict):
+        raise Refusal(400, "input", "the body must be a JSON object", 'It starts with `{"model": ...`')
+    return body
+
+
+def _tags(headers: Headers, body: dict[str, Any] | None, key: ApiKey | None) -> dict[str, str]:
+    tags: dict[str, str] = {}
+    if body is not None:
+        tags = tags_from_metadata(body)
+        if "sla" not in tags and (sla := sla_of(body)) is not None:
+            tags["sla"] = sla
+    for name, value in headers:
+        if name.startswith(b"penstock-tag-"):
+            tags[normal_tag(name[13:].decode("latin-1"))] = value.decode("utf-8", "replace")
+    if key is not None and key.tags:
+        tags.update(key.tags)
+    return tags
+
+
+def _check_tags(gateway: Gateway, tags: dict[str, str]) -> None:
+    settings = gateway.settings.tags
+    if len(tags) > MAX_TAGS:
+        raise Refusal(400, "input", f"{len(tags)} tags were given, at most {MAX_TAGS} are kept", "Send fewer metadata fields")
+    for name, value in tags.items():
+        if not name or len(name) > MAX_TAG_NAME or len(value) > MAX_TAG_VALUE:
+            raise Refusal(
+                400,
+                "input",
+                f"tag `{name[:MAX_TAG_NAME]}` is too long",
+                f"Names hold up to {MAX_TAG_NAME}, values {MAX_TAG_VALUE} characters",
+            )
+    missing = [name for name in settings.required if not tags.get(name)]
+    if missing:
+        raise Refusal(
+            400,
+            "input",
+            f"required tags are missing: {', '.join(missing)}",
+            f"Send the header `penstock-tag-{missing[0]}: ...`",
+            code="missing_tag",
+        )
+    for name, allowed in settings.allowed.items():
+        if name not in tags:
+            continue
+        value = tags[name]
+        if value not in allowed:
+            near = get_close_matches(value, allowed, 1)
+            raise Refusal(
+                400,
+                "input",
+                f"tag {name} = `{value}` is not allowed here",
+                f"Did you mean `{near[0]}`?" if near else f"Allowed: {', '.join(allowed)}",
+                code="tag_not_allowed",
+            )
+
+
+def _scope(gateway: Gateway, tags: dict[str, str], key: ApiKey | None) -> tuple[str, ...]:
+    """The partition of the cache. The tenant comes from the key alone: a client cannot name itself into another's partition."""
+    parts = []
+    for name in gateway.settings.cache.scope:
+        if name != "tenant":
+            parts.append(f"{name}={tags.get(name, '')}")
+        elif key is not None:
+            parts.append(f"tenant={key.tags['tenant']}" if "tenant" in key.tags else f"key={key.id}")
+        else:
+            parts.append("keyless")
+    return tuple(parts)
+
+
+def _find_target(gateway: Gateway, x: Exchange, body: dict[str, Any], key: ApiKey | None) -> None:
+    name = body.get("model")
+    if not isinstance(name, str):
+        if x.endpoint in MODEL_ENDPOINTS:
+            wrong = "is missing" if name is None else "must be a string"
+            raise Refusal(400, "input", f"`model` {wrong}", f"Ask for one of: {', '.join(gateway.targets.names())}", param="model")
+        return
+    x.asked_for = name[:200]
+    if key is not None and key.models and name not in key.models:
+        raise Refusal(403, "auth", f"this key may not use the model `{name}`", f"It may use: {', '.join(key.models)}", param="model")
+    x.target = gateway.targets.find(name)
+    if x.target is None:
+        near = gateway.targets.nearest(name) or gateway.targets.names()[:5]
+        listed = ", ".join(f"`{n}`" for n in near)
+        raise Refusal(
+            404, "input", f"there is no model `{name[:200]}` here", f"Did you mean {listed}?", code="model_not_found", param="model"
+        )

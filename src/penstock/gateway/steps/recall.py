@@ -1,0 +1,103 @@
+"""The cache: an answer to the very same request, in the form this client asks for."""
+
+import orjson
+
+from penstock.domain.dialects.assemble import assemble, complete, complete_stream, disassemble
+from penstock.domain.dialects.splice import add_member
+from penstock.domain.dialects.sse import chunk_of, split_events, with_cost
+from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.routing.cache_key import cache_key, cacheable
+from penstock.domain.units import format_usd
+from penstock.gateway.exchange import Answer, Exchange
+from penstock.gateway.gateway import Gateway
+from penstock.ports.cache import CachedAnswer
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def recall(gateway: Gateway, x: Exchange) -> bool:
+    """Answers from the cache when it can. True: answered."""
+    if gateway.cache is None or x.body is None or x.target is None or not x.target.cacheable or not cacheable(x.endpoint, x.body):
+        return False
+    directive = (x.request.header(b"penstock-cache") or b"").strip().lower()
+    if directive == b"no-store":
+        return False
+    x.cache_key = cache_key(x.scope, x.endpoint, x.target.name, x.target.fingerprint, x.body)
+    if directive == b"no-cache" or x.cache_key is None:
+        return False
+    x.cache = "miss"
+    hit = await gateway.cache.get(x.cache_key)
+    if hit is None or (x.permitted is not None and hit.upstream not in x.permitted):
+        return False
+    body = _in_form(x, hit)
+    if body is None:
+        return False
+    x.cache = "exact"
+    x.hit = hit
+    x.status = 200
+    x.finish_reason = hit.finish_reason
+    x.response_model = hit.response_model
+    x.candidate = gateway.targets.candidate(hit.model, hit.tier) if hit.model in gateway.settings.models else None
+    content_type = b"text/event-stream; charset=utf-8" if x.streamed else b"application/json"
+    x.answer = Answer(200, [(b"content-type", content_type)], body)
+    return True
+
+
+async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
+    """Keeps a complete answer of the model that was chosen (not of a fallback) for the next one who asks the same."""
+    if gateway.cache is None or x.cache_key is None or x.candidate is None or x.candidate != x.plan[0]:
+        return
+    body = x.kept if x.streamed else x.answer.body if x.answer is not None else None
+    if body is None or not _is_complete(x, body):
+        return
+    answer = CachedAnswer(
+        request_id=x.id,
+        model=x.candidate.model,
+        upstream=x.candidate.upstream,
+        tier=x.candidate.tier,
+        streamed=x.streamed,
+        body=body,
+        usage=orjson.dumps(x.usage) if x.usage is not None else None,
+        tokens=record.tokens,
+        tokens_estimated=record.tokens_basis != "measured",
+        finish_reason=x.finish_reason,
+        response_model=x.response_model,
+    )
+    await gateway.cache.put(x.cache_key, answer, gateway.settings.cache.exact.ttl)
+
+
+def _is_complete(x: Exchange, body: bytes) -> bool:
+    """Whether every answer in it came to a regular end: neither broken off nor filtered."""
+    assert x.body is not None
+    if x.streamed:
+        answers = x.body.get("n")
+        return complete_stream(split_events(body)[0], answers if isinstance(answers, int) else 1)
+    return complete(body)
+
+
+def _in_form(x: Exchange, hit: CachedAnswer) -> bytes | None:
+    """The answer as this client asked for it; None where it cannot be turned faithfully."""
+    if not x.streamed:
+        return hit.body if not hit.streamed else _as_body(hit)
+    events = hit.body if hit.streamed else _as_events(hit)
+    if events is None:
+        return None
+    usage = _usage_event(events, hit.usage) if x.wants_usage and hit.usage is not None else b""
+    return events + usage + DONE
+
+
+def _as_body(hit: CachedAnswer) -> bytes | None:
+    body = assemble(split_events(hit.body)[0])
+    return body if body is None or hit.usage is None else add_member(body, "usage", hit.usage)
+
+
+def _as_events(hit: CachedAnswer) -> bytes | None:
+    events = disassemble(hit.body)
+    return None if events is None else b"".join(events)
+
+
+def _usage_event(events: bytes, usage: bytes) -> bytes:
+    first = chunk_of(events[: events.find(b"\n\n") + 2]) or {}
+    shared = {name: first[name] for name in ("id", "object", "created", "model", "system_fingerprint") if name in first}
+    chunk = orjson.dumps({**shared, "choices": [], "usage": orjson.Fragment(usage)})
+    return with_cost(b"data: " + chunk + b"\n\n", format_usd(0))

@@ -1,0 +1,109 @@
+"""What clients may ask for: models and routes, compiled from the settings once at start."""
+
+from difflib import get_close_matches
+from hashlib import blake2b
+
+import msgspec
+
+from penstock.config.settings import Settings
+from penstock.domain.routing.tiers import TierLaw, parse_condition
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """The labels that a fleet puts on the records of the upstream behind it."""
+
+    name: str
+    gpu: str
+    instance: str | None
+    region: str | None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One way to answer: a configured model, under the tier that led to it."""
+
+    model: str
+    upstream: str
+    upstream_model: str
+    tier: str | None
+    version: str | None
+    optimization: str | None
+    context: int | None
+    max_output: int | None
+    fleet: Fleet | None
+
+    @property
+    def label(self) -> str:
+        """How this candidate is named in a route: by tier if it has one, else by model."""
+        return self.tier or self.model
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A name that clients ask for. `primaries` are what the strategy chooses from, cheap to dear."""
+
+    name: str
+    strategy: str
+    primaries: tuple[Candidate, ...]
+    laws: tuple[TierLaw, ...]
+    fallback: tuple[Candidate, ...]
+    cacheable: bool
+    fingerprint: str
+    """changes with anything that changes which model may answer: part of the cache key"""
+    candidates: tuple[Candidate, ...]
+    """all that may answer, each once"""
+
+
+class Targets:
+    """All names, with the nearest ones for a name that is not there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._fleets = {
+            fleet.upstream: Fleet(name, fleet.gpu, fleet.where.instance, fleet.where.region)
+            for name, fleet in settings.fleets.items()
+            if fleet.upstream is not None
+        }
+        self._tier_of_model: dict[str, str] = {}
+        for tier_name, tier in settings.tiers.items():
+            self._tier_of_model.setdefault(tier.model, tier_name)
+        self._by_name = {name: self._model(name) for name in settings.models} | {name: self._route(name) for name in settings.routes}
+
+    def names(self) -> list[str]:
+        return list(self._by_name)
+
+    def find(self, name: str) -> Target | None:
+        return self._by_name.get(name)
+
+    def nearest(self, name: str) -> list[str]:
+        return get_close_matches(name, self._by_name, 3, 0.4)
+
+    def candidate(self, model: str, tier: str | None = None) -> Candidate:
+        settings = self._settings.models[model]
+        return Candidate(
+            model,
+            settings.upstream,
+            settings.name or model,
+            tier or self._tier_of_model.get(model),
+            settings.version,
+            settings.optimization,
+            settings.context,
+            settings.max_output,
+            self._fleets.get(settings.upstream),
+        )
+
+    def _model(self, name: str) -> Target:
+        candidates = (self.candidate(name),)
+        return Target(name, "fixed", candidates, (), (), True, _fingerprint(candidates), candidates)
+
+    def _route(self, name: str) -> Target:
+        route = self._settings.routes[name]
+        tiers = self._settings.tiers
+        primaries = tuple(self.candidate(tiers[tier].model, tier) for tier in route.tiers)
+        laws = tuple(TierLaw(tier, parse_condition(condition) if (condition := tiers[tier].complexity) else None) for tier in route.tiers)
+        fallback = tuple(self.candidate(tiers[f].model, f) if f in tiers else self.candidate(f) for f in route.fallback)
+        fingerprint = _fingerprint(primaries, route.strategy, laws)
+        candidates = tuple(dict.fromkeys(primaries + fallback))
+        return Target(name, route.strategy, primaries, laws, fallback, route.cache == "on", fingerprint, candidates)
+
+
+def _fingerprint(*parts: object) -> str:
+    return blake2b(repr(parts).encode(), digest_size=8).hexdigest()

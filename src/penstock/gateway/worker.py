@@ -1,0 +1,48 @@
+"""One data worker: serves until it is told to stop, then lets what is in flight finish."""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+from penstock.gateway.controller_link import ControllerLink
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.http import Front, wire_refusal
+from penstock.wire.server import Limits, serve
+
+DRAIN_S = 20.0
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket, stop: asyncio.Event, name: str) -> None:
+    """Serves on a listening socket until `stop`; every request that was begun has its record when this returns."""
+    await gateway.keys.refresh()
+    limits = Limits(max_body=gateway.settings.server.max_body)
+    server = await serve(Front(gateway, link), sock=sock, limits=limits, on_refusal=wire_refusal)
+    beside = [
+        asyncio.create_task(gateway.keys.keep_fresh()),
+        asyncio.create_task(link.report(lambda: _gauges(gateway, name))),
+    ]
+    try:
+        await stop.wait()
+    finally:
+        await server.drain(DRAIN_S)
+        for task in beside:
+            task.cancel()
+        gateway.journal.close()
+
+
+def _gauges(gateway: Gateway, name: str) -> dict[str, Any]:
+    """What only this worker knows of itself."""
+    counters = gateway.counters
+    with open("/proc/self/statm") as statm:
+        resident = int(statm.read().split()[1]) * _PAGE
+    return {
+        "worker": name,
+        "requests_in_flight": counters.in_flight,
+        "journal_failures": counters.journal_failures,
+        "unmetered_requests": counters.unmetered,
+        "rss_bytes": resident,
+        "cache": gateway.cache.stats() if gateway.cache is not None else {},
+        **gateway.upstreams.gauges(asyncio.get_running_loop().time()),
+    }

@@ -1,0 +1,80 @@
+"""The way back for one request on a server's connection: whole, or chunk by chunk with back-pressure."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from penstock.wire.message import ClientGone, header_lines, status_line
+
+if TYPE_CHECKING:
+    from penstock.wire.server import Connection
+
+
+class Responder:
+    """The way back for one request. Exactly one of `send` or `start` .. `finish` answers it."""
+
+    __slots__ = ("_connection", "_head_only", "_keep_alive", "complete", "started")
+
+    def __init__(self, connection: "Connection", keep_alive: bool, head_only: bool) -> None:
+        self._connection = connection
+        self._keep_alive = keep_alive
+        self._head_only = head_only
+        self.started = False
+        self.complete = False
+
+    @property
+    def gone(self) -> bool:
+        return self._connection.lost
+
+    def send(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """The whole answer at once, with its length."""
+        self.started = self.complete = True
+        head = b"%bdate: %b\r\n%bcontent-length: %d\r\n%b\r\n" % (
+            status_line(status),
+            self._connection.server.date,
+            header_lines(headers),
+            len(body),
+            b"" if self._keep_alive else b"connection: close\r\n",
+        )
+        self._connection.write(head if self._head_only else head + body)
+
+    def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Begins an answer of unknown length."""
+        self.started = True
+        self._connection.write(
+            b"%bdate: %b\r\n%btransfer-encoding: chunked\r\n%b\r\n"
+            % (
+                status_line(status),
+                self._connection.server.date,
+                header_lines(headers),
+                b"" if self._keep_alive else b"connection: close\r\n",
+            )
+        )
+
+    async def write(self, data: bytes) -> None:
+        """One chunk; returns when the client keeps up. Raises `ClientGone`."""
+        connection = self._connection
+        if connection.lost:
+            raise ClientGone
+        if data and not self._head_only:
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if connection.write_paused is not None:
+            await connection.write_paused
+            if connection.lost:
+                raise ClientGone
+
+    def finish(self, last: bytes = b"") -> None:
+        """Ends a started answer, with the last chunk in the same write."""
+        self.complete = True
+        if self._head_only:
+            return
+        self._connection.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
+
+    def abort(self) -> None:
+        """Resets the connection: the one honest end of an answer that broke after its head."""
+        self._connection.abort()
+
+    def take_over(self) -> asyncio.Transport:
+        """The bare transport, for bytes that are not one HTTP answer. The caller ends the connection."""
+        self.started = self.complete = True
+        return self._connection.transport

@@ -1,0 +1,89 @@
+"""`penstock keys`: a secret is shown once, stored as a hash, listed by its prefix, and revoked for good."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.config.start import simulated
+from penstock.ports.key_store import fingerprint
+from tests.acceptance.command_line import penstock
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "penstock.toml").write_text(simulated())
+    return tmp_path
+
+
+def keys(project: Path) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(penstock("keys", "list", "--json", cwd=project).stdout)["keys"]
+    return listed
+
+
+def test_the_life_of_a_key(project: Path) -> None:
+    made = penstock("keys", "create", "--tag", "Cost-Center=7", "--tag", "team=search", "--model", "auto", "--expires", "90d", cwd=project)
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.strip()
+    assert secret.startswith("psk_")
+    assert len(secret) == 4 + 43
+    assert secret not in made.stderr
+
+    (key,) = keys(project)
+    assert secret.startswith(key["prefix"])
+    assert (key["state"], key["tags"], key["models"]) == ("active", {"cost_center": "7", "team": "search"}, ["auto"])
+    assert key["expires"] > key["created"]
+    table = penstock("keys", "list", cwd=project).stdout
+    assert key["id"] in table
+    assert secret not in table
+
+    refused = penstock("keys", "revoke", key["id"], cwd=project)
+    assert (refused.returncode, keys(project)[0]["state"]) == (2, "active")
+    assert "--yes" in refused.stderr
+    assert penstock("keys", "revoke", key["id"], "--yes", cwd=project).returncode == 0
+    assert keys(project)[0]["state"] == "revoked"
+    again = penstock("keys", "revoke", key["id"], "--yes", cwd=project)
+    assert again.returncode == 1
+    assert "revoked before" in again.stderr
+
+
+def test_the_secret_is_nowhere_on_disk(project: Path) -> None:
+    made = json.loads(penstock("keys", "create", "--json", cwd=project).stdout)
+    content = b"".join(file.read_bytes() for file in project.rglob("*") if file.is_file())
+    assert made["secret"].encode() not in content
+    with sqlite3.connect(project / "penstock.db") as database:
+        assert fingerprint(made["secret"]) in "\n".join(database.iterdump())
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("create", "--tag", "team"), 2, "--tag team=search"),
+        (("create", "--model", "trial-smal"), 2, "did you mean `trial-small`?"),
+        (("create", "--expires", "soon"), 2, "is not a duration"),
+        (("create", "--expires", "0d"), 2, "above 0"),
+        (("revoke", "key_none", "--yes"), 1, "there is no key"),
+    ],
+)
+def test_slips(project: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    result = penstock("keys", *arguments, cwd=project)
+    assert result.returncode == code
+    assert words in result.stderr
+    assert keys(project) == []
+
+
+def test_values_that_a_tag_may_not_take(project: Path) -> None:
+    file = project / "penstock.toml"
+    file.write_text(file.read_text().replace("[tags]", '[tags]\nallowed = { sla = ["critical"] }'))
+    result = penstock("keys", "create", "--tag", "sla-tier=critcal", cwd=project)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "did you mean `critical`?" in result.stderr
+
+
+def test_no_keys_yet(project: Path) -> None:
+    result = penstock("keys", "list", cwd=project)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "penstock keys create" in result.stderr

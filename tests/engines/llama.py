@@ -1,0 +1,83 @@
+"""A real inference engine for the tests: llama.cpp's own HTTP server (in the `xllamacpp` wheel) on a tiny model of random weights.
+
+By hand: `python -m tests.engines.llama --port 8000`, then point any OpenAI client at http://127.0.0.1:8000/v1.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.engines import tiny_llama
+
+ALIAS = "tiny-llama"
+LONGEST_ANSWER = 256
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running_engine(directory: Path) -> Iterator[str]:
+    """Starts the engine in a process of its own on a free port; yields its base URL, `http://127.0.0.1:PORT/v1`.
+
+    Raises RuntimeError with the engine's last words when it does not come up.
+    """
+    words = directory / "engine.log"
+    command = [sys.executable, "-m", "tests.engines.llama", "--directory", str(directory), "--end-with-stdin"]
+    with words.open("wb") as log:
+        engine = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+    with engine:
+        assert engine.stdout is not None
+        try:
+            base_url = engine.stdout.readline().strip()
+            if not base_url:
+                raise RuntimeError(f"the llama.cpp engine did not start: {words.read_text(errors='replace')[-1000:]}")
+            yield base_url
+        finally:
+            engine.kill()
+
+
+def serve(directory: Path, port: int, *, end_with_stdin: bool) -> None:
+    """Writes the model, serves it, prints the base URL, and stays until killed (or until stdin closes)."""
+    import xllamacpp
+
+    model = directory / "tiny.gguf"
+    tiny_llama.write(model)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.model_alias = {ALIAS}
+    params.hostnames = ["127.0.0.1"]
+    params.port = port
+    params.n_ctx = 2 * tiny_llama.CONTEXT
+    params.n_parallel = 2
+    params.n_predict = LONGEST_ANSWER
+    params.cpuparams.n_threads = 1
+    params.endpoint_metrics = True
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.use_jinja = True
+    params.warmup = False
+    server = xllamacpp.Server(params)
+    print(f"{server.listening_address}/v1", flush=True)
+    if end_with_stdin:
+        sys.stdin.read()
+    else:
+        signal.pause()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.engines.llama", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--directory", type=Path, help="where the model file is written; default: a temporary one")
+    parser.add_argument("--end-with-stdin", action="store_true", help="stop when stdin closes, so that no engine outlives its test")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = options.directory or Path(temporary)
+        serve(directory, options.port, end_with_stdin=options.end_with_stdin)
+
+
+if __name__ == "__main__":
+    main()

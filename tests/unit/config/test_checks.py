@@ -1,0 +1,177 @@
+"""What settings mean together: each slip is found at its key, and the example is free of errors."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock.config.checks import not_enforced, problems, serve_obstacles
+from penstock.config.load import load, parse
+from penstock.config.problems import ConfigError, Problem
+from penstock.config.secrets import missing_secrets, reveal
+from penstock.config.settings import Secret, Settings
+
+EXAMPLE = Path(__file__).parents[2] / "golden" / "penstock.toml"
+BASE = """
+version = 1
+[upstreams.a]
+base_urls = ["http://127.0.0.1:8000/v1"]
+[models.m]
+upstream = "a"
+[models.n]
+upstream = "a"
+[tiers]
+small = { model = "m" }
+large = { model = "n" }
+"""
+
+
+def settings_of(extra: str) -> Settings:
+    return parse(BASE + extra, {})
+
+
+def found(extra: str) -> dict[str, Problem]:
+    return {problem.where: problem for problem in problems(settings_of(extra))}
+
+
+def test_the_example_has_no_errors() -> None:
+    assert problems(load(EXAMPLE, {})) == []
+
+
+def test_the_base_of_these_tests_is_clean() -> None:
+    assert found("") == {}
+
+
+def test_serve_refuses_what_the_example_promises_but_cannot_be_kept_yet() -> None:
+    settings = load(EXAMPLE, {})
+    obstacles = {problem.where: problem for problem in serve_obstacles(settings, {})}
+    assert set(obstacles) == {"upstreams.openai.api_key", "notify.finops.url", "budgets[0].at_limit", "slos[0]"}
+    assert "a cap that cannot be enforced refuses to start" in obstacles["budgets[0].at_limit"].text
+    secrets = {"OPENAI_API_KEY": "x", "FINOPS_WEBHOOK": "http://127.0.0.1/"}
+    assert {problem.where for problem in serve_obstacles(settings, secrets)} == {"budgets[0].at_limit", "slos[0]"}
+
+
+def test_serve_has_no_obstacles_where_all_is_well() -> None:
+    assert serve_obstacles(settings_of('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\n'), {}) == []
+
+
+def test_serve_refuses_to_share_what_it_cannot_share() -> None:
+    settings = parse(BASE + '[server]\nshared = "redis://127.0.0.1"\n', {})
+    assert [problem.where for problem in not_enforced(settings)] == ["server.shared"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "where", "hint"),
+    [
+        ('[models.x]\nupstream = "b"', "models.x.upstream", "known: `a`"),
+        ('[models.x]\nupstream = "a"\nprice = { input = -1 }', "models.x.price.input", "0.05"),
+        ('[models.x]\nupstream = "a"\nprice = { input = 1, output = "free" }', "models.x.price.output", "0.05"),
+        ('[tiers.x]\nmodel = "mm"', "tiers.x.model", "did you mean `m`?"),
+        ('[tiers.x]\nmodel = "m"\ncomplexity = "> 1.5"', "tiers.x.complexity", "0 to 1"),
+        ('[tiers.n]\nmodel = "m"', "tiers.n", "rename"),
+        ('[routes.m]\ntiers = ["small"]', "routes.m", "rename"),
+        ("[routes.r]", "routes.r.tiers", "small"),
+        ('[routes.r]\ntiers = ["smal"]', "routes.r.tiers[0]", "did you mean `small`?"),
+        ('[routes.r]\ntiers = ["small"]\nfallback = ["larg"]', "routes.r.fallback[0]", "did you mean `large`?"),
+        ('[routes.r]\ntiers = ["small"]\nstrategy = "cascade"', "routes.r.strategy", "by_complexity"),
+        ('[[rules]]\nwhere = { data = "x" }\nonly = ["b"]', "rules[0].only[0]", "`a`"),
+        ('[[rules]]\nwhere = {}\nonly = ["a"]', "rules[0].where", "restricted"),
+        ('[fleets.f]\ngpu = "L4"\nupstream = "b"', "fleets.f.upstream", "`a`"),
+        ('[fleets.f]\ngpu = "L4"\nprice = "cheap"', "fleets.f.price", "USD/gpu-hour"),
+        ('[fleets.f]\ngpu = "L4"\nprice = "1 USD/week"', "fleets.f.price", "gpu-hour"),
+        ('[fleets.f]\ngpu = "L4"\nprice = [{ from = "May", price = "1 USD/hour" }]', "fleets.f.price[0].from", "2026-01-01"),
+        ('[fleets.f]\ngpu = "L4"\ncommitment = { kind = "owned" }', "fleets.f.commitment", "capex"),
+        ('[fleets.f]\ngpu = "L4"\ncommitment = { kind = "reserved" }', "fleets.f.commitment", "term"),
+        ('[costs.c]\nprice = "1 USD/gpu-hour"', "costs.c.price", "month"),
+        ('[upstreams.u]\nkind = "anthropic"', "upstreams.u.kind", "simulated"),
+        ("[upstreams.u]", "upstreams.u.base_urls", "127.0.0.1"),
+        ('[upstreams.u]\nbase_urls = ["127.0.0.1:8000/v1"]', "upstreams.u.base_urls[0]", "http://"),
+        ('[upstreams.u]\nbase_urls = ["http://x:99999/v1"]', "upstreams.u.base_urls[0]", "http://"),
+        ('[upstreams.u]\nbase_urls = ["http://x y/v1"]', "upstreams.u.base_urls[0]", "http://"),
+        ('[upstreams.u]\nbase_urls = ["https://me:key@x/v1"]', "upstreams.u.base_urls[0]", "api_key"),
+        ('[upstreams.u]\nbase_urls = ["https://x/v1?a=b"]', "upstreams.u.base_urls[0]", "http://"),
+        ('[upstreams.u]\nkind = "simulated"\ntimeout = { idle = "0s" }', "upstreams.u.timeout.idle", "30s"),
+        ('[server]\nbaseline = "larg"', "server.baseline", "did you mean `large`?"),
+        ('[server]\nlisten = "4100"', "server.listen", "host:port"),
+        ('[server]\nlisten = "x:port"', "server.listen", "host:port"),
+        ('[server]\nstore = "mysql://x"', "server.store", "sqlite"),
+        ('[server]\nshared = "memcached://x"', "server.shared", "local://"),
+        ('[server]\ntimezone = "Mars/Olympus"', "server.timezone", "Europe/Prague"),
+        ('[server]\ntimezone = "../etc/passwd"', "server.timezone", "Europe/Prague"),
+        ('[server]\nmax_body = "0 B"', "server.max_body", "10 MB"),
+        ('[tags]\nrequired = ["tem"]', "tags.required[0]", "did you mean `team`?"),
+        ('[tags]\nallowed = { colour = ["red"] }', "tags.allowed.colour", "known"),
+        ("[tags]\nallowed = { sla = [] }", "tags.allowed.sla", "name the values"),
+        ('[cache]\nscope = ["tennant"]', "cache.scope[0]", "did you mean `tenant`?"),
+        ("[cache.semantic]\nenabled = true", "cache.semantic.enabled", "false"),
+        ('[cache.exact]\nttl = "0s"', "cache.exact", "enabled = false"),
+        ('[[budgets]]\nname = "b"\nlimit = "lots"', "budgets[0].limit", "2500 USD / month"),
+        ('[[budgets]]\nname = "b"\nlimit = "1 USD / rolling soon"', "budgets[0].limit", "30s"),
+        ('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\nnotify = ["ops"]', "budgets[0].notify", "[notify.ops]"),
+        (
+            '[[budgets]]\nname = "b"\nlimit = "1 USD / day"\nalert_at = [{ at = 5, notify = ["o"] }]',
+            "budgets[0].alert_at[0].notify",
+            "[notify.o]",
+        ),
+        ('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\nalert_at = [0]', "budgets[0].alert_at[0]", "80"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "cheap"\nwindow = "6h"', "slos[0].target", "<= 0.0040 USD"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "0h"', "slos[0].window", "6h"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "6h"\nrespond = ["shift_traffic:x"]', "slos[0].respond[0]", "`small`"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "6h"\nrespond = ["panic"]', "slos[0].respond[0]", "notify:<name>"),
+    ],
+)
+def test_errors(extra: str, where: str, hint: str) -> None:
+    problem = found(extra)[where]
+    assert problem.severity == "error"
+    assert hint in problem.hint
+    assert where in {obstacle.where for obstacle in serve_obstacles(settings_of(extra), {})}
+
+
+def test_two_budgets_of_one_name() -> None:
+    budget = '[[budgets]]\nname = "b"\nlimit = "1 USD / day"\n'
+    assert found(budget + budget)["budgets[1].name"].severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("extra", "where"),
+    [
+        ('[server]\nlisten = "0.0.0.0:4100"', "auth.required"),
+        ('[server]\nlisten = "[::]:4100"\n[auth]\nrequired = true', "auth.admin_key"),
+        ('[routes.r]\ntiers = ["small", "large"]', "routes.r.tiers"),
+        ('[cache]\nscope = ["team"]', "cache.scope"),
+        ('[[rules]]\nwhere = { data = "x" }\nonly = []', "rules[0].only"),
+        ('[upstreams.u]\nbase_urls = ["http://x:8000"]', "upstreams.u.base_urls[0]"),
+        ('[upstreams.u]\nkind = "simulated"\nbase_urls = ["http://x/v1"]', "upstreams.u.base_urls"),
+        ('[models.x]\nupstream = "a"\ncontext = 10\nmax_output = 20', "models.x.max_output"),
+    ],
+)
+def test_warnings_do_not_keep_serve_from_starting(extra: str, where: str) -> None:
+    assert found(extra)[where].severity == "warning"
+    assert serve_obstacles(settings_of(extra), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "gap"),
+    [("<= 0.5", "> 0.5", False), ("< 0.5", "> 0.5", True), ("< 0.3", ">= 0.7", True), ("<= 1", "> 0.7", False), ("> 0", "> 0.5", True)],
+)
+def test_gaps_between_complexity_conditions(small: str, large: str, gap: bool) -> None:
+    tiers = f'[tiers.s]\nmodel = "m"\ncomplexity = "{small}"\n[tiers.l]\nmodel = "n"\ncomplexity = "{large}"\n'
+    assert ("routes.r.tiers" in found(tiers + '[routes.r]\nstrategy = "by_complexity"\ntiers = ["s", "l"]')) is gap
+
+
+def test_a_tier_without_a_condition_takes_the_rest() -> None:
+    tiers = '[tiers.l]\nmodel = "n"\ncomplexity = "> 0.9"\n[routes.r]\nstrategy = "by_complexity"\ntiers = ["small", "l"]'
+    assert found(tiers) == {}
+
+
+def test_errors_come_before_warnings() -> None:
+    both = problems(settings_of('[server]\nlisten = "0.0.0.0:1"\nbaseline = "none"\n'))
+    assert [problem.severity for problem in both] == ["error", "warning", "warning"]
+
+
+def test_secrets_are_revealed_or_named() -> None:
+    assert reveal(Secret("KEY"), {"KEY": "s"}) == "s"
+    for environ in ({}, {"KEY": ""}):
+        with pytest.raises(ConfigError, match="`KEY` is not set") as caught:
+            reveal(Secret("KEY"), environ, "upstreams.a.api_key")
+        assert caught.value.problems[0].where == "upstreams.a.api_key"
+    assert missing_secrets(settings_of('[auth]\nadmin_key = { env = "ADMIN" }'), {"ADMIN": "x"}) == []

@@ -1,0 +1,33 @@
+"""A request that nothing followed is booked whole, as an estimate, and unknown stays unknown."""
+
+from hypothesis import given
+
+from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
+from penstock.domain.ledger.interrupted import interrupted
+from penstock.domain.ledger.measures import sums_of
+from penstock.domain.ledger.record import Reservation
+from tests.ledger_entries import RESERVATION, reservation
+
+
+@given(RESERVATION)
+def test_the_reservation_is_booked_whole(held: Reservation) -> None:
+    booked = interrupted(held)
+    assert booked == interrupted(held)
+    for name in ("id", "admitted_ns", "endpoint", "requested_model", "model", "tier", "upstream", "tags", "key_id", "streamed"):
+        assert getattr(booked, name) == getattr(held, name)
+    assert (booked.cost, booked.reserved) == (held.worst_case, held.worst_case)
+    assert booked.tokens == (held.worst_tokens or NO_TOKENS)
+    assert booked.outcome == "interrupted"
+
+
+def test_a_known_worst_case_counts_as_estimated() -> None:
+    booked = interrupted(reservation("r", worst_case=7, worst_tokens=Tokens(3, 0, 0, 4, 0), tags={"sla": "critical"}))
+    sums = sums_of(booked)
+    assert (sums.requests, sums.failed, sums.priced, sums.estimated, sums.cost, sums.priced_tokens) == (1, 1, 1, 1, 7, 7)
+    assert (booked.tokens_basis, booked.cost_basis, booked.sla) == ("estimated", "estimated", "critical")
+
+
+def test_an_unknown_worst_case_stays_unknown() -> None:
+    booked = interrupted(reservation("r", worst_case=None))
+    assert (booked.cost, booked.cost_basis, booked.tokens_basis) == (None, "unknown", "unknown")
+    assert sums_of(booked).priced == 0
