@@ -250,7 +250,10 @@ async def _controller(settings: Settings) -> None:
     )
     path = controller_socket(settings)
     Path(path).unlink(missing_ok=True)
-    await controller.run(path, _stop_on_signal())
+    try:
+        await controller.run(path, _stop_on_signal())
+    finally:
+        Path(path).unlink(missing_ok=True)
 
 
 def _stop_on_signal() -> asyncio.Event:

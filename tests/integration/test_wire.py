@@ -48,13 +48,14 @@ def run(test: Callable[[int, Server], Coroutine[Any, Any, None]], limits: Limits
 async def talk(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
     """Sends pieces and reads until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for piece in pieces:
-        writer.write(piece)
-        await writer.drain()
-        await asyncio.sleep(pause)
-    answer = await reader.read()
-    writer.close()
-    return answer
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        return await reader.read()
+    finally:
+        writer.close()
 
 
 def test_pipelined_requests_are_answered_in_order() -> None:
@@ -158,6 +159,31 @@ def test_an_upgrade_that_is_not_offered_is_answered_as_plain_http() -> None:
         assert b"x-path: /a" in answer
 
     run(test)
+
+
+def test_a_stream_to_http_1_0_is_not_chunked_and_ends_with_the_connection() -> None:
+    async def test(port: int, server: Server) -> None:
+        answer = await talk(port, b"GET /stream HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+        assert answer.endswith(b"\r\n\r\nabc")
+        assert b"chunked" not in answer
+
+    run(test)
+
+
+def test_an_answer_that_breaks_off_resets_the_connection() -> None:
+    async def broken(request: Request, responder: Responder) -> None:
+        responder.start(200, [])
+        await responder.write(b"half")
+        responder.abort()
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            server = await serve(broken, sock=sock)
+            with pytest.raises(ConnectionResetError):
+                await talk(sock.getsockname()[1], b"GET / HTTP/1.0\r\n\r\n")
+            await server.drain(1)
+
+    asyncio.run(main())
 
 
 def test_http_1_0_and_head() -> None:

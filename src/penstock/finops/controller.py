@@ -19,7 +19,9 @@ from penstock.wire.message import Request
 from penstock.wire.responder import Responder
 from penstock.wire.server import serve
 
-IDLE_S = 0.1
+IDLE_S = 0.2
+"""between passes: a delivery of many records costs the store far less than many small ones"""
+FULL_PASS = 5000
 LONGEST_PAUSE_S = 10.0
 WORKER_SILENT_S = 5.0
 _JSON = [(b"content-type", b"application/json")]
@@ -67,9 +69,9 @@ class Controller:
                     self._log("the store takes in again")
                 self._store_up, pause = True, IDLE_S
                 self._ready = self._ready or self._intaker.caught_up
-                if taken:
+                if taken >= FULL_PASS:
                     continue
-                if stopping:
+                if stopping and not taken:
                     return
             await _sleep_or_stop(stop, pause)
 

@@ -133,7 +133,8 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = 0.0
         self.idle_since = 0.0
         self.used = False
-        self._parser: httptools.HttpResponseParser | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._busy = False
         self._head: asyncio.Future[Answer] | None = None
         self._answer: Answer | None = None
         self._paused = False
@@ -152,7 +153,7 @@ class ClientConnection(asyncio.Protocol):
     async def exchange(self, message: bytes) -> Answer:
         """Sends one request and returns when the head of its answer is there."""
         self._reset_exchange()
-        self._parser = httptools.HttpResponseParser(self)
+        self._busy = True
         self._head = self._pool.loop.create_future()
         self._answer = None
         self.deadline = self._pool.now + self._pool.timeouts.first
@@ -179,7 +180,7 @@ class ClientConnection(asyncio.Protocol):
             self._has_length = True
 
     def on_headers_complete(self) -> None:
-        assert self._parser is not None and self._head is not None
+        assert self._head is not None
         status = self._parser.get_status_code()
         if 100 <= status < 200:
             self._skip = True
@@ -203,7 +204,7 @@ class ClientConnection(asyncio.Protocol):
             self._reset_exchange()
             return
         answer, self._answer = self._answer, None
-        if answer is None or self._parser is None:
+        if answer is None or not self._busy:
             return
         reusable = self._parser.should_keep_alive() and not self._paused
         self._finish()
@@ -222,13 +223,12 @@ class ClientConnection(asyncio.Protocol):
     # transport events
 
     def data_received(self, data: bytes) -> None:
-        if self._parser is None:
+        if not self._busy:
             self._close()
             return
         self._started = True
-        parser = self._parser
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(WireError("protocol", f"the upstream did not speak HTTP: {error}", started=self._started))
 
@@ -252,7 +252,7 @@ class ClientConnection(asyncio.Protocol):
         self._close()
 
     def _finish(self) -> None:
-        self._parser = None
+        self._busy = False
         self._head = None
         self._answer = None
         self.deadline = 0.0

@@ -28,15 +28,19 @@ class ClientGone(Exception):
 class Request:
     """A whole request; header names are lower-case."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query")
+    __slots__ = ("body", "chunks", "headers", "keep_alive", "method", "path", "query")
 
-    def __init__(self, method: str, path: str, query: str, headers: Headers, body: bytes, keep_alive: bool = True) -> None:
+    def __init__(
+        self, method: str, path: str, query: str, headers: Headers, body: bytes, keep_alive: bool = True, chunks: bool = True
+    ) -> None:
         self.method = method
         self.path = path
         self.query = query
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
+        self.chunks = chunks
+        """whether the client understands chunked answers (HTTP/1.0 does not)"""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""

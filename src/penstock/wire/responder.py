@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 class Responder:
     """The way back for one request. Exactly one of `send` or `start` .. `finish` answers it."""
 
-    __slots__ = ("_connection", "_head_only", "_keep_alive", "complete", "started")
+    __slots__ = ("_chunks", "_connection", "_head_only", "_keep_alive", "complete", "started")
 
-    def __init__(self, connection: "Connection", keep_alive: bool, head_only: bool) -> None:
+    def __init__(self, connection: "Connection", keep_alive: bool, head_only: bool, chunks: bool) -> None:
         self._connection = connection
         self._keep_alive = keep_alive
         self._head_only = head_only
+        self._chunks = chunks
         self.started = False
         self.complete = False
 
@@ -39,14 +40,15 @@ class Responder:
         self._connection.write(head if self._head_only else head + body)
 
     def start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Begins an answer of unknown length."""
+        """Begins an answer of unknown length: chunked, or to a client of HTTP/1.0 until the connection closes."""
         self.started = True
         self._connection.write(
-            b"%bdate: %b\r\n%btransfer-encoding: chunked\r\n%b\r\n"
+            b"%bdate: %b\r\n%b%b%b\r\n"
             % (
                 status_line(status),
                 self._connection.server.date,
                 header_lines(headers),
+                b"transfer-encoding: chunked\r\n" if self._chunks else b"",
                 b"" if self._keep_alive else b"connection: close\r\n",
             )
         )
@@ -57,7 +59,7 @@ class Responder:
         if connection.lost:
             raise ClientGone
         if data and not self._head_only:
-            connection.write(b"%x\r\n%b\r\n" % (len(data), data))
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunks else data)
         if connection.write_paused is not None:
             await connection.write_paused
             if connection.lost:
@@ -68,11 +70,17 @@ class Responder:
         self.complete = True
         if self._head_only:
             return
+        if not self._chunks:
+            self._connection.write(last)
+            return
         self._connection.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n")
 
     def abort(self) -> None:
-        """Resets the connection: the one honest end of an answer that broke after its head."""
-        self._connection.abort()
+        """Ends the connection without ending the answer: a client of chunks misses the last one, others get a reset."""
+        if self._chunks and self.started:
+            self._connection.close()
+        else:
+            self._connection.abort()
 
     def take_over(self) -> asyncio.Transport:
         """The bare transport, for bytes that are not one HTTP answer. The caller ends the connection."""

@@ -7,6 +7,7 @@ connections, so that a request arms no timer of its own.
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -22,6 +23,8 @@ from penstock.wire.responder import Responder
 SWEEP_S = 0.25
 PIPELINE_DEPTH = 8
 WRITE_HIGH_WATER = 256 * 1024
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER on, zero seconds: an answer that broke off must not look like one that ended"""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -62,8 +65,7 @@ class Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
-        self._in_message = False
-        self._refusal = 0
+        self._in_message = self._head_complete = self._head_seen = False
 
     # transport events
 
@@ -103,8 +105,22 @@ class Connection(asyncio.Protocol):
                 self.data_received(data[offset:])
         except httptools.HttpParserError:
             self._refuse(400)
-        if self._refusal:
-            self._refuse(self._refusal)
+        if self._in_message:
+            self._look_at_unfinished()
+
+    def _look_at_unfinished(self) -> None:
+        """What must not wait for the end of a message: a head without end, a body that is too long, `Expect`."""
+        limits = self.server.limits
+        if self._header_bytes > limits.max_headers:
+            self._refuse(431)
+        if not self._head_complete or self._head_seen:
+            return
+        self._head_seen = True
+        for name, value in self._headers:
+            if name == b"content-length" and int(value) > limits.max_body:
+                self._refuse(413)
+            elif name == b"expect" and value.lower() == b"100-continue" and not self._refused and not self._handling:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # parser events
 
@@ -115,27 +131,18 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count_head(len(url))
+        self._header_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
-        self._count_head(len(name) + len(value) + 4)
-
-    def _count_head(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > self.server.limits.max_headers:
-            self._refusal = 431
+        self._header_bytes += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:
+        self._head_complete = True
         if not self._handling:
             self.deadline = self.server.now + self.server.limits.body_timeout_s
-        for name, value in self._headers:
-            if name == b"content-length" and int(value) > self.server.limits.max_body:
-                self._refusal = 413
-            elif name == b"expect" and value.lower() == b"100-continue" and not self._refusal and not self._handling:
-                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._refusal:
-            self._refuse(self._refusal)
+        if self._header_bytes > self.server.limits.max_headers:
+            self._refuse(431)
 
     def on_body(self, data: bytes) -> None:
         self._body_bytes += len(data)
@@ -147,16 +154,17 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._refused:
             return
-        url = httptools.parse_url(self._url) if not self._url.startswith(b"/") else None
-        target = self._url if url is None else (url.path or b"/") + (b"?" + url.query if url.query else b"")
+        target = self._url if self._url.startswith(b"/") else _origin_form(self._url)
         path, _, query = target.decode("latin-1").partition("?")
+        modern = self._parser.get_http_version() != "1.0"
         request = Request(
             self._parser.get_method().decode("latin-1"),
             unquote(path) if "%" in path else path,
             query,
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
-            self._parser.should_keep_alive(),
+            modern and self._parser.should_keep_alive(),
+            modern,
         )
         self._reset_message()
         self._enqueue(request, 0)
@@ -207,7 +215,7 @@ class Connection(asyncio.Protocol):
     async def _answer(self, request: Request, refusal: int) -> bool:
         """Runs the handler; False when the connection must not be used again."""
         keep_alive = request.keep_alive and not self.server.draining
-        responder = Responder(self, keep_alive, request.method == "HEAD")
+        responder = Responder(self, keep_alive, request.method == "HEAD", request.chunks)
         self._handling = True
         self.deadline = 0.0
         try:
@@ -233,6 +241,9 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         if not self.lost:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None and sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.transport.abort()
 
     def close(self) -> None:
@@ -257,6 +268,12 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
 
+def _origin_form(url: bytes) -> bytes:
+    """Path and query of a target in absolute form, as proxies' clients send it."""
+    parts = httptools.parse_url(url)
+    return (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
+
+
 class Server:
     """Accepts connections and keeps their deadlines."""
 
@@ -274,10 +291,13 @@ class Server:
         self._sweep_handle = self.loop.call_later(SWEEP_S, self._sweep)
 
     async def listen(self, sock: socket.socket | None, unix_path: str | None) -> None:
+        def connect() -> Connection:
+            return Connection(self)
+
         if unix_path is not None:
-            self._listener = await self.loop.create_unix_server(lambda: Connection(self), unix_path, backlog=1024)
+            self._listener = await self.loop.create_unix_server(connect, unix_path, backlog=1024)
         elif sock is not None:
-            self._listener = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=4096)
+            self._listener = await self.loop.create_server(connect, sock=sock, backlog=4096)
         else:
             raise ValueError("a server needs a socket or a unix path")
 
