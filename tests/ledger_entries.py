@@ -28,7 +28,7 @@ def reservation(id: str, **fields: Any) -> Reservation:
     return Reservation(id=id, **{**given, **fields})
 
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 _FEW = st.sampled_from(["a", "b", "ü%s"])
 COUNT = st.integers(0, 10**6)
 TOKENS = st.builds(Tokens, COUNT, COUNT, COUNT, COUNT, COUNT)
@@ -57,7 +57,7 @@ _NUMBERS = st.fixed_dictionaries(
 )
 
 
-def _record(texts: dict[str, str], numbers: dict[str, Any], **fields: Any) -> UsageRecord:
+def _record(texts: dict[str, Any], numbers: dict[str, Any], **fields: Any) -> UsageRecord:
     return UsageRecord(**texts, **numbers, **fields)
 
 

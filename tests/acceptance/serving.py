@@ -73,6 +73,13 @@ class Serving:
         body = {"model": model, "messages": [{"role": "user", "content": question}], "reply": dict(reply or {}), **more}
         return self.request("POST", "/v1/chat/completions", body, headers)
 
+    def begin(self, model: str, reply: Mapping[str, Any], **more: Any) -> http.client.HTTPConnection:
+        """Sends a chat completion and does not wait: `getresponse()` of what is returned does."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        body = {"model": model, "messages": [{"role": "user", "content": "slow?"}], "reply": dict(reply), **more}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+        return connection
+
     def metric(self, name: str) -> float | None:
         """The sum of a metric over its labels; None while it is not there."""
         lines = [line for line in self.get("/metrics").body.decode().splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
@@ -133,7 +140,9 @@ class Serving:
             return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, check: Callable[[], None] = lambda: None, within_s: float = STARTS_WITHIN_S) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, check: Callable[[], None] = lambda: None, within_s: float = STARTS_WITHIN_S
+) -> None:
     """Asks again and again, up to a bound that only a failure reaches."""
     until = time.monotonic() + within_s
     while not condition():

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-import pytest
 
 FAST: dict[str, Any] = {"speed": 20}
 
@@ -35,10 +34,3 @@ def simulated_engine(options: Mapping[str, Any] | None = None) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-@pytest.fixture(scope="session")
-def simulated_base_url() -> Iterator[str]:
-    """Base URL of one fast simulated engine for the whole session."""
-    with simulated_engine() as base_url:
-        yield base_url

@@ -6,6 +6,7 @@ reservation, no error inside Penstock.
 
 import asyncio
 import functools
+import json
 import socket
 import tempfile
 import time
@@ -40,6 +41,7 @@ from penstock.wire.server import Limits, Server, serve
 
 P = ParamSpec("P")
 TEST_S = 20
+QUICK = 'timeout = { connect = "200ms", first_token = "200ms", idle = "200ms" }'
 
 
 def on_loop(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
@@ -156,7 +158,7 @@ class Rig:
             for piece in pieces:
                 writer.write(piece)
                 await writer.drain()
-            return await read_reply(reader)
+            return await read_reply(reader, pieces[0].startswith(b"HEAD "))
         finally:
             writer.transport.abort()
 
@@ -205,6 +207,8 @@ async def rig(
             await running.settled()
         finally:
             await server.drain(0.1)
+            for connection in list(server.connections):
+                connection.abort()
             for upstream in upstreams.values():
                 await upstream.close()
             await asyncio.sleep(0)
@@ -239,7 +243,7 @@ def _upstream(name: str, settings: Settings, environ: Mapping[str, str]) -> Open
 
 
 def chat_body(text: str = "hi", **fields: Any) -> bytes:
-    return orjson.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **fields})
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **fields}, separators=(",", ":")).encode()
 
 
 def message(method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> bytes:
@@ -249,7 +253,7 @@ def message(method: str, path: str, body: bytes = b"", headers: Mapping[str, str
     return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-async def read_reply(reader: asyncio.StreamReader) -> Reply:
+async def read_reply(reader: asyncio.StreamReader, to_head: bool = False) -> Reply:
     """One answer, as far as it comes."""
     reply = Reply()
     try:
@@ -257,7 +261,9 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
         status, *lines = head[:-4].decode("latin-1").split("\r\n")
         reply.status = int(status.split()[1])
         reply.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if reply.headers.get("transfer-encoding") == "chunked":
+        if to_head:
+            reply.body = await reader.read(0)
+        elif reply.headers.get("transfer-encoding") == "chunked":
             while size := int(await reader.readuntil(b"\r\n"), 16):
                 reply.body += (await reader.readexactly(size + 2))[:-2]
             await reader.readexactly(2)
@@ -285,4 +291,31 @@ max_output = 100
 price = {{ input = 1, output = 2 }}
 {model}
 {more}
+"""
+
+
+def fallback(first: str, second: str, retries: int = 0) -> str:
+    """Two upstreams; the route `auto` goes to the first and falls back to the second."""
+    return f"""
+version = 1
+[upstreams.first]
+base_urls = ["{first}"]
+retries = {retries}
+{QUICK}
+[upstreams.second]
+base_urls = ["{second}"]
+retries = {retries}
+{QUICK}
+[models.cheap]
+upstream = "first"
+price = {{ input = 1, output = 2 }}
+[models.dear]
+upstream = "second"
+price = {{ input = 10, output = 20 }}
+[tiers]
+small = {{ model = "cheap" }}
+large = {{ model = "dear" }}
+[routes.auto]
+tiers = ["small"]
+fallback = ["large"]
 """

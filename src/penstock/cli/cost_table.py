@@ -48,8 +48,8 @@ def print_report(report: CostReport, file: TextIO) -> None:
     if not console.is_terminal:
         console = Console(file=file, highlight=False, markup=False, emoji=False, color_system=None, width=_PLAIN_WIDTH)
     if report.rows:
-        console.print(fitting_table(report, console))
-    for line in notes(report):
+        console.print(_fitting(report, console))
+    for line in _notes(report):
         console.print(Text(line, style="dim" if console.is_terminal else ""))
 
 
@@ -130,7 +130,7 @@ _COLUMNS = (
 )
 
 
-def fitting_table(report: CostReport, console: "Console") -> "Table":
+def _fitting(report: CostReport, console: "Console") -> "Table":
     """The fullest table that the console has room for."""
     if not console.is_terminal:
         return _table(report, _COLUMNS, None)
@@ -175,13 +175,12 @@ def _keys(row: CostRow, longest: int | None) -> "list[Text]":
     return cells
 
 
-def notes(report: CostReport) -> list[str]:
-    """Window, coverage and definitions: what is to be said under the table."""
+def _notes(report: CostReport) -> list[str]:
     query, coverage = report.query, report.coverage
     filters = "".join(f", {key}={printable(value)}" for key, value in query.where)
-    lines = [f"window:   {report.label}, {_second(query.since_ns)} to {_second(query.until_ns)} ({report.timezone}){filters}"]
+    notes = [f"window:   {report.label}, {_second(query.since_ns)} to {_second(query.until_ns)} ({report.timezone}){filters}"]
     if not coverage.requests:
-        return [*lines, "coverage: no request was answered"]
+        return [*notes, "coverage: no request was answered"]
     parts = [f"{percent(coverage.priced, coverage.requests)} of {coverage.requests:,} requests priced"]
     if coverage.unpriced_models:
         parts.append("unpriced: " + ", ".join(f"{printable(model)} ({count:,})" for model, count in coverage.unpriced_models[:5]))
@@ -192,11 +191,11 @@ def notes(report: CostReport) -> list[str]:
         parts.append(f"newest {_second(coverage.latest_ns)}")
     if coverage.journal_tail:
         parts.append(f"{coverage.journal_tail:,} still on the journal")
-    lines.append(f"coverage: {'; '.join(parts)}")
+    notes.append(f"coverage: {'; '.join(parts)}")
     if any(0 < row.sums.priced < row.sums.requests for row in report.rows):
-        lines.append("          + marks a cost that leaves out unpriced requests")
-    lines.append(f"saved:    baseline less cost, over the {report.total.compared:,} requests where both are known")
-    return [*lines, CP1KT_DEFINITION]
+        notes.append("          + marks a cost that leaves out unpriced requests")
+    notes.append(f"saved:    baseline less cost, over the {report.total.compared:,} requests where both are known")
+    return [*notes, CP1KT_DEFINITION]
 
 
 def _second(instant_ns: int) -> str:

@@ -1,8 +1,10 @@
 """`penstock demo`: a fictional firm's traffic on a real gateway with simulated engines, and what it costs, live."""
 
+import io
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,7 @@ from penstock.cli.output import FINE, INTERRUPTED, CommandError, print_json, say
 if TYPE_CHECKING:
     import asyncio
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from penstock.demo.player import Player
     from penstock.demo.stage import Stage
@@ -66,11 +68,10 @@ async def _run(seconds: float | None, seed: int, live: bool, quiet: bool) -> "tu
 
     from penstock.demo.firm import calls
     from penstock.demo.player import Player
-    from penstock.demo.stage import stage
 
     stop = _stop_signals()
     say("starting a gateway and two simulated engines in a temporary directory ...", quiet)
-    async with stage(seed) as scene:
+    async with _stage(seed) as scene:
         player = Player(scene.host, scene.port)
         if not await _unless_stopped(scene.wait_until_ready(player.ready), stop):
             return None, True
@@ -87,6 +88,23 @@ async def _run(seconds: float | None, seed: int, live: bool, quiet: bool) -> "tu
         await player.settle(LAST_ANSWERS_S)
         scene.check()
         return await asyncio.to_thread(_figures(scene)), interrupted
+
+
+@asynccontextmanager
+async def _stage(seed: int) -> AsyncIterator["Stage"]:
+    """The stage, cleared to the last: the controller's socket is elsewhere when the path of the directory is long."""
+    from penstock.bootstrap import controller_socket
+    from penstock.config.load import load
+    from penstock.demo.stage import stage
+
+    leftover: Path | None = None
+    try:
+        async with stage(seed) as scene:
+            leftover = Path(controller_socket(load(scene.config, {})))
+            yield scene
+    finally:
+        if leftover is not None:
+            leftover.unlink(missing_ok=True)
 
 
 def _stop_signals() -> "asyncio.Event":
@@ -131,14 +149,13 @@ async def _watch(scene: "Stage", player: "Player", stop: "asyncio.Event", second
 
     loop = asyncio.get_running_loop()
     until = None if seconds is None else loop.time() + seconds
-    console = stdout_console()
     figures = _figures(scene)
-    with Live(console=console, auto_refresh=False, transient=True) if live else nullcontext() as screen:
+    with Live(console=stdout_console(), auto_refresh=False, transient=True) if live else nullcontext() as screen:
         while not stop.is_set() and (until is None or loop.time() < until):
             scene.check()
             if screen is not None:
                 report = await asyncio.to_thread(figures)
-                screen.update(_view(report, scene, player, console), refresh=True)
+                screen.update(_view(report, scene, player), refresh=True)
             pause = REFRESH_S if until is None else min(REFRESH_S, max(until - loop.time(), 0))
             try:
                 await asyncio.wait_for(stop.wait(), pause)
@@ -146,27 +163,36 @@ async def _watch(scene: "Stage", player: "Player", stop: "asyncio.Event", second
                 continue
 
 
-def _view(report: "CostReport", scene: "Stage", player: "Player", console: "Console") -> "RenderableType":
+class _TerminalText(io.StringIO):
+    """Takes the text that a terminal would get."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _view(report: "CostReport", scene: "Stage", player: "Player") -> "RenderableType":
+    """The table as `penstock cost` prints it on a terminal, and under it what else can be done here."""
     from rich.console import Group
     from rich.text import Text
 
-    from penstock.cli.cost_table import fitting_table, notes
+    from penstock.cli.cost_table import print_report
 
+    drawn = _TerminalText()
+    print_report(report, drawn)
     tally = player.tally
     lines = [
-        f"gateway:  {scene.address}/v1   simulated engines behind it; {tally.sent:,} calls sent, {tally.failed:,} failed",
-        *([f"failure:  {tally.last_failure}"] if tally.last_failure else []),
-        *notes(report)[1:2],
-        "yours:    penstock init, then penstock serve",
         "",
-        "ask it yourself, and watch the team `you` appear (Ctrl-C ends the demo):",
+        f"gateway:  {scene.address}/v1, simulated engines behind it; {tally.sent:,} sent, {tally.failed:,} failed",
+        *([f"failure:  {tally.last_failure}"] if tally.last_failure else []),
+        "yours:    penstock init, then penstock serve",
+        "try it:   watch the team `you` appear (Ctrl-C ends the demo)",
     ]
     curl = (
         f"curl {scene.address}/v1/chat/completions -H 'penstock-tag-team: you' \\\n"
         """  -d '{"model":"auto","messages":[{"role":"user","content":"What is a penstock?"}]}'"""
     )
     title = Text("Northwater, a fictional firm: what its AI traffic costs, by team", style="bold")
-    return Group(title, Text(), fitting_table(report, console), *(Text(line, style="dim") for line in lines), Text(curl))
+    return Group(title, Text(), Text.from_ansi(drawn.getvalue()), Text("\n".join(lines), style="dim"), Text(curl))
 
 
 def _print(report: "CostReport", json: bool, live: bool) -> None:

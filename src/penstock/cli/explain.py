@@ -99,7 +99,8 @@ def _choice(record: "UsageRecord") -> list[str]:
 
 def _attempts(record: "UsageRecord") -> list[str]:
     if not record.attempts:
-        return ["none: no upstream was called"]
+        first = f"1. {record.model or record.endpoint} at {record.upstream} ({record.replica}): answered at once"
+        return ["none: no upstream was called" if record.replica is None else first]
     return [
         f"{number}. {attempt.model} at {attempt.upstream} ({attempt.replica}): "
         + (f"{attempt.error}, " if attempt.error else "")

@@ -83,6 +83,9 @@ class MetricsAggregator:
         for record in records:
             if record.attempts:
                 self._attempted(record.attempts)
+            elif record.replica is not None and record.upstream is not None:
+                key = (record.upstream, "ok")
+                self._attempts[key] = self._attempts.get(key, 0) + 1
             counts = self._counts_of(record)
             if record.outcome == "refused":
                 counts.refused[record.status] = counts.refused.get(record.status, 0) + 1

@@ -4,6 +4,8 @@ import time
 from random import getrandbits
 from typing import Any
 
+import msgspec
+
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import Attempt, CacheOutcome, Outcome
 from penstock.gateway.refusal import Refusal
@@ -12,81 +14,91 @@ from penstock.ports.cache import CachedAnswer
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
+MODEL_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings"})
+"""endpoints whose body must name a model; all others are passed through, by their path"""
+STREAM_ENDPOINTS = frozenset({"chat.completions", "completions"})
+"""endpoints whose streams tell usage when asked, and end with a finish reason and `[DONE]`"""
+
 
 def new_id(admitted_ns: int) -> str:
     """`req_` + 12 hex digits of milliseconds + 16 random ones: unique, and in order of time."""
     return f"req_{admitted_ns // 1_000_000:012x}{getrandbits(64):016x}"
 
 
-class Answer:
+class Answer(msgspec.Struct):
     """A whole answer waiting to be sent once its record is on the journal."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    status: int
+    headers: Headers
+    body: bytes
 
 
-class Exchange:
-    """The state of one request. Money is nano-USD, times are nanoseconds (`*_ns`) or monotonic seconds."""
+class Exchange(msgspec.Struct):
+    """The state of one request. Money is nano-USD, times are nanoseconds (`*_ns`) or monotonic seconds (`*_at`)."""
 
-    __slots__ = (
-        "admitted_ns", "answer", "asked_for", "attempts", "body", "cache", "cache_key", "candidate", "complexity", "endpoint", "error",
-        "finish_reason", "first_token_at", "hit", "id", "kept", "key_id", "outcome", "permitted", "plan", "refusal", "replica", "request",
-        "reserved", "responder", "response_id", "response_model", "route", "scope", "sla", "started_at", "status", "stream_events",
-        "streamed", "tags", "tail", "target", "usage", "wants_usage", "worked", "worst_tokens",
-    )  # fmt: skip
+    endpoint: str
+    request: Request
+    responder: Responder
+    id: str
+    admitted_ns: int
+    started_at: float
 
-    def __init__(self, endpoint: str, request: Request, responder: Responder) -> None:
-        self.admitted_ns = time.time_ns()
-        self.started_at = time.perf_counter()
-        self.id = new_id(self.admitted_ns)
-        self.endpoint = endpoint
-        self.request = request
-        self.responder = responder
-        self.body: dict[str, Any] | None = None
-        self.streamed = False
-        self.wants_usage = False
-        # who and what for
-        self.tags: dict[str, str] = {}
-        self.key_id: str | None = None
-        self.scope: tuple[str, ...] = ()
-        self.sla: str | None = None
-        self.asked_for: str | None = None
-        """the model's name in the body, known here or not"""
-        self.target: Target | None = None
-        self.permitted: frozenset[str] | None = None
-        # what it may cost
-        self.reserved: int | None = None
-        self.worst_tokens: Tokens | None = None
-        # how it was answered
-        self.cache: CacheOutcome = "bypass"
-        self.cache_key: bytes | None = None
-        self.hit: CachedAnswer | None = None
-        self.complexity: float | None = None
-        self.plan: tuple[Candidate, ...] = ()
-        self.candidate: Candidate | None = None
-        self.replica: str | None = None
-        self.attempts: list[Attempt] = []
-        self.route: list[str] = []
-        self.worked = False
-        """an upstream may have done work that is billed"""
-        # what came back
-        self.answer: Answer | None = None
-        self.tail: bytes | None = None
-        """the last bytes of a stream, held until its record is on the journal"""
-        self.stream_events = 0
-        """events of a stream that carried something: what its output is estimated from when no usage came"""
-        self.kept: bytes | None = None
-        """all events of a complete stream, without usage and `[DONE]`, for the cache"""
-        self.status = 0
-        self.outcome: Outcome = "ok"
-        self.error: str | None = None
-        self.refusal: Refusal | None = None
-        self.usage: dict[str, Any] | None = None
-        self.finish_reason: str | None = None
-        self.response_id: str | None = None
-        self.response_model: str | None = None
-        self.first_token_at: float | None = None
+    # what the body says
+    body: dict[str, Any] | None = None
+    streamed: bool = False
+    wants_usage: bool = False
+    asked_for: str | None = None
+    """the model's name in the body, known here or not"""
+
+    # who and what for
+    tags: dict[str, str] = {}
+    key_id: str | None = None
+    scope: tuple[str, ...] = ()
+    sla: str | None = None
+    target: Target | None = None
+    permitted: frozenset[str] | None = None
+
+    # what it may cost
+    reserved: int | None = None
+    worst_tokens: Tokens | None = None
+
+    # how it is answered
+    cache: CacheOutcome = "bypass"
+    cache_key: bytes | None = None
+    hit: CachedAnswer | None = None
+    complexity: float | None = None
+    plan: tuple[Candidate, ...] = ()
+    primary: Candidate | None = None
+    """the strategy's choice, permitted or not"""
+    candidate: Candidate | None = None
+    replica: str | None = None
+    attempts: list[Attempt] = []
+    route: list[str] = []
+    worked: bool = False
+    """an upstream may have done work that is billed"""
+
+    # what came back
+    answer: Answer | None = None
+    parsed: dict[str, Any] | None = None
+    """the answer's JSON"""
+    tail: bytes | None = None
+    """the last bytes of a stream, held until its record is on the journal"""
+    stream_events: int = 0
+    """events of a stream that carried something: what its output is estimated from when no usage came"""
+    kept: bytes | None = None
+    """all events of a complete stream, without usage and `[DONE]`, for the cache"""
+    status: int = 0
+    outcome: Outcome = "ok"
+    error: str | None = None
+    refusal: Refusal | None = None
+    usage: dict[str, Any] | None = None
+    finish_reason: str | None = None
+    response_id: str | None = None
+    response_model: str | None = None
+    first_token_at: float | None = None
+
+
+def begin(endpoint: str, request: Request, responder: Responder) -> Exchange:
+    """A request at the instant of its admission."""
+    admitted_ns = time.time_ns()
+    return Exchange(endpoint, request, responder, new_id(admitted_ns), admitted_ns, time.perf_counter())

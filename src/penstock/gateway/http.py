@@ -1,17 +1,22 @@
 """The addresses of the data plane: what is answered here, what runs the pipeline, what the controller answers."""
 
+import time
 from typing import Protocol
+from urllib.parse import quote
 
 import orjson
 
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.pipeline import run
 from penstock.gateway.refusal import Refusal
+from penstock.gateway.steps.identify import authenticate
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
 ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
 _JSON = [(b"content-type", b"application/json")]
+_SAFE = "/:@!$&'()*+,;=~"
+"""what stands in a path as it is; the rest is percent-encoded before an upstream or a header sees it"""
 _REFUSALS = {
     400: ("the request is not valid HTTP", "Check the client's HTTP library and its proxies"),
     408: ("the request did not arrive in time", "Send head and body without long pauses"),
@@ -44,10 +49,10 @@ class Front:
                 await run(self._gateway, endpoint, request, responder)
             else:
                 _refuse(responder, Refusal(405, "input", f"{path} takes POST, not {request.method}"), (b"allow", b"POST"))
-        elif path.startswith("/v1/models"):
-            self._models(request, responder)
-        elif path.startswith("/v1/"):
-            await run(self._gateway, path, request, responder)
+        elif path == "/v1/models" or path.startswith("/v1/models/"):
+            await self._models(request, responder)
+        elif path.startswith("/v1/") and ".." not in path.split("/"):
+            await run(self._gateway, quote(path, _SAFE), request, responder)
         elif path == "/healthz":
             responder.send(200, _JSON, b'{"status":"ok"}')
         elif path == "/readyz" and self._controller.ready:
@@ -55,8 +60,13 @@ class Front:
         else:
             await self._controller.hand_over(request, responder)
 
-    def _models(self, request: Request, responder: Responder) -> None:
-        names = self._gateway.targets.names()
+    async def _models(self, request: Request, responder: Responder) -> None:
+        try:
+            key = await authenticate(self._gateway, request.headers, time.time_ns())
+        except Refusal as refusal:
+            _refuse(responder, refusal)
+            return
+        names = [name for name in self._gateway.targets.names() if key is None or not key.models or name in key.models]
         wanted = request.path.removeprefix("/v1/models").strip("/")
         if request.method not in ("GET", "HEAD"):
             _refuse(responder, Refusal(405, "input", f"{request.path} takes GET, not {request.method}"), (b"allow", b"GET"))
@@ -65,7 +75,7 @@ class Front:
         elif wanted in names:
             responder.send(200, _JSON, orjson.dumps(_model(wanted)))
         else:
-            near = ", ".join(self._gateway.targets.nearest(wanted) or names[:5])
+            near = ", ".join([name for name in self._gateway.targets.nearest(wanted) if name in names] or names[:5])
             _refuse(
                 responder, Refusal(404, "input", f"there is no model `{wanted[:200]}` here", f"There are: {near}", code="model_not_found")
             )

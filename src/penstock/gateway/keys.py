@@ -8,6 +8,8 @@ from penstock.ports.key_store import ApiKey, fingerprint
 from penstock.ports.usage_store import StoreError
 
 REFRESH_S = 2.0
+LOOK_PAUSE_S = 0.2
+"""between two looks for unknown keys: a key works at once after it was made, and a flood of wrong ones costs five reads a second"""
 SECRET_PREFIX = b"psk_"
 
 
@@ -19,16 +21,17 @@ class KeyRing:
         self._log = log
         self._by_hash: dict[str, ApiKey] = {}
         self._by_secret: dict[bytes, ApiKey] = {}
-        self._loaded_at = 0.0
+        self._looked_at = 0.0
         self._failing = False
         self._lock = asyncio.Lock()
 
-    async def refresh(self) -> None:
-        """Reads the store; while it is away the last known keys stay valid, and the log says so."""
-        asked_at = time.monotonic()
+    async def refresh(self, asked_at: float | None = None) -> None:
+        """Reads the store, unless somebody has begun to since `asked_at`; while it is away the last known keys stay valid."""
+        asked_at = time.monotonic() if asked_at is None else asked_at
         async with self._lock:
-            if self._loaded_at > asked_at:
+            if self._looked_at > asked_at:
                 return
+            self._looked_at = time.monotonic()
             try:
                 keys = await asyncio.to_thread(self._load)
             except StoreError as error:
@@ -39,21 +42,25 @@ class KeyRing:
             self._failing = False
             self._by_hash = {key.sha256: key for key in keys}
             self._by_secret = {}
-            self._loaded_at = time.monotonic()
 
     async def keep_fresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_S)
             await self.refresh()
 
+    async def _look_again(self) -> None:
+        asked_at = time.monotonic()
+        await asyncio.sleep(max(0.0, self._looked_at + LOOK_PAUSE_S - asked_at))
+        await self.refresh(asked_at)
+
     async def find(self, secret: bytes, now_ns: int) -> ApiKey | None:
-        """The valid key with this secret; a secret never seen makes the ring look once more, at most once a second."""
+        """The valid key with this secret; a secret never seen waits until the ring has looked once more."""
         key = self._by_secret.get(secret)
         if key is None:
             hashed = fingerprint(secret.decode("latin-1"))
             key = self._by_hash.get(hashed)
-            if key is None and time.monotonic() - self._loaded_at > 1.0:
-                await self.refresh()
+            if key is None:
+                await self._look_again()
                 key = self._by_hash.get(hashed)
             if key is None:
                 return None

@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 
-from penstock.gateway.exchange import Exchange
+from penstock.gateway.exchange import Exchange, begin
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import own_headers
 from penstock.gateway.refusal import Refusal
@@ -21,7 +21,7 @@ STEPS = (identify, admit, recall, choose, call)
 
 async def run(gateway: Gateway, endpoint: str, request: Request, responder: Responder) -> None:
     """Takes one request from its bytes to its record."""
-    x = Exchange(endpoint, request, responder)
+    x = begin(endpoint, request, responder)
     gateway.counters.in_flight += 1
     try:
         for step in STEPS:
@@ -62,7 +62,7 @@ def _deliver(x: Exchange, cost: int | None) -> None:
     if responder.gone:
         return
     if responder.started:
-        if x.outcome == "ok" and x.refusal is None and x.tail is not None:
+        if x.refusal is None and x.tail is not None:
             responder.finish(x.tail)
         else:
             responder.abort()

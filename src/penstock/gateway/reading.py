@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from penstock.gateway.exchange import Answer, Exchange
+from penstock.gateway.exchange import MODEL_ENDPOINTS, Answer, Exchange
 from penstock.ports.upstream import UpstreamAnswer
 
 
@@ -21,8 +21,11 @@ async def read_whole(x: Exchange, upstream: UpstreamAnswer) -> None:
     except orjson.JSONDecodeError:
         parsed = None
     if not isinstance(parsed, dict):
+        if x.endpoint not in MODEL_ENDPOINTS:
+            return  # a transcript, the content of a file, nothing at all
         x.outcome, x.error = "error", "the upstream's answer is no JSON object"
         return
+    x.parsed = parsed
     note(x, parsed)
     if "error" in parsed and parsed["error"] and "choices" not in parsed and "data" not in parsed:
         x.outcome, x.error, x.worked = "error", "the upstream sent an error with status 200", False

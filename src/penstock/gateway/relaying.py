@@ -5,11 +5,13 @@ has written the record. A stream that breaks off is passed on as far as it came 
 """
 
 import time
+from typing import Any
 
 from penstock.domain.dialects.assemble import finish_reason
 from penstock.domain.dialects.sse import EventSplitter, chunk_of, is_done, strip_usage, usage_in, with_cost
+from penstock.domain.dialects.usage import with_further_answer
 from penstock.domain.units import format_usd
-from penstock.gateway.exchange import Exchange
+from penstock.gateway.exchange import STREAM_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import meter, own_headers
 from penstock.gateway.reading import note
@@ -21,17 +23,22 @@ KEPT_BYTES = 1_000_000
 class Relay:
     """One stream on its way through."""
 
-    __slots__ = ("done", "events", "gateway", "kept", "kept_bytes", "splitter", "strips", "x")
+    __slots__ = ("apart", "done", "events", "gateway", "kept", "kept_bytes", "last", "several", "splitter", "strips", "x")
 
     def __init__(self, gateway: Gateway, x: Exchange) -> None:
         self.gateway = gateway
         self.x = x
         self.splitter = EventSplitter()
-        self.strips = x.candidate is not None and not x.wants_usage and gateway.upstreams.asks_usage.get(x.candidate.upstream, False)
+        self.strips = x.candidate is not None and asks_usage(gateway, x, x.candidate.upstream)
         self.events = 0
         self.kept: list[bytes] | None = [] if x.cache_key is not None else None
         self.kept_bytes = 0
         self.done: bytes | None = None
+        self.last = b""
+        answers = x.body.get("n") if x.body is not None else None
+        self.several = isinstance(answers, int) and answers > 1
+        self.apart: dict[str, Any] | None = None
+        """usage told on chunks of its own"""
 
     def pass_on(self, data: bytes) -> bytes:
         """What the client gets for these bytes, complete events only."""
@@ -46,23 +53,44 @@ class Relay:
                 out.append(event)
         return out[0] if len(out) == 1 else b"".join(out)
 
+    def end(self) -> bytes:
+        """What is left at the end: an event whose blank line is missing counts as whole when it can be read."""
+        rest = self.splitter.rest()
+        closed = rest + b"\n\n"
+        return self.pass_on(closed) if is_done(closed) or chunk_of(closed) is not None else rest
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last event before the end is an error of the upstream's."""
+        return self.x.finish_reason is None and (chunk_of(self.last) or {}).get("error") is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether something says that the stream is over, not only broken off in good manners."""
+        x = self.x
+        return self.done is not None or x.finish_reason is not None or x.endpoint not in STREAM_ENDPOINTS or self.failed
+
     def _with_usage(self, event: bytes) -> bytes:
         x = self.x
         usage = usage_in(event)
+        bare = strip_usage(event)
         if usage is not None:
             chunk = chunk_of(event)
             if chunk is not None:
                 note(x, chunk)
             x.usage = usage
-        bare = strip_usage(event)
+            if bare is None:
+                x.usage = self.apart = with_further_answer(self.apart, usage) if self.apart is not None and self.several else usage
         if bare is not None:
             self._keep(bare)
         if x.wants_usage:
+            x.stream_events = self.events
             return with_cost(event, format_usd(meter(self.gateway, x).cost)) if usage is not None else event
         return (bare or b"") if self.strips else event
 
     def _keep(self, event: bytes) -> None:
         self.events += 1
+        self.last = event
         if self.events == 1 and (chunk := chunk_of(event)) is not None:
             note(self.x, chunk)
         if (reason := finish_reason(event)) is not None:
@@ -85,7 +113,8 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
         await _relay_bytes(x, upstream, first)
         return
     relay = Relay(gateway, x)
-    data = first
+    x.usage = x.finish_reason = None
+    data, rest = first, b""
     try:
         while data is not None:
             out = relay.pass_on(data)
@@ -94,17 +123,22 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
                     start(x, upstream)
                 await x.responder.write(out)
             data = await upstream.chunk()
+        rest = relay.end()
+        if not relay.ended:
+            raise UpstreamError("reset", "the stream stopped before its end")
     except UpstreamError:
-        x.stream_events = relay.events
         if relay.done is None:
-            rest = relay.splitter.rest()
+            rest = rest or relay.splitter.rest()
             if x.responder.started and rest:
                 await x.responder.write(rest)
             raise
-    x.stream_events = relay.events
+    finally:
+        x.stream_events = relay.events
     if not x.responder.started:
         start(x, upstream)
-    x.tail = relay.splitter.rest() + (relay.done or b"")
+    if relay.failed:
+        x.outcome, x.error, x.worked = "error", "the upstream sent an error in its stream", relay.events > 1
+    x.tail = rest + (relay.done or b"")
     x.kept = b"".join(relay.kept) if relay.kept is not None and relay.done is not None else None
 
 
@@ -116,8 +150,11 @@ async def _relay_bytes(x: Exchange, upstream: UpstreamAnswer, first: bytes | Non
         await x.responder.write(held)
         held = data
     x.tail = held or b""
-    if not 200 <= upstream.status < 300:
-        x.outcome, x.error = "error", f"upstream status {upstream.status}"
+
+
+def asks_usage(gateway: Gateway, x: Exchange, upstream: str) -> bool:
+    """Whether a stream is asked for its usage on our account only: the client did not, and is not to see it."""
+    return x.streamed and not x.wants_usage and x.endpoint in STREAM_ENDPOINTS and gateway.upstreams.asks_usage[upstream]
 
 
 def start(x: Exchange, upstream: UpstreamAnswer) -> None:

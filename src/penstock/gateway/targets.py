@@ -8,6 +8,9 @@ import msgspec
 from penstock.config.settings import Settings
 from penstock.domain.routing.tiers import TierLaw, parse_condition
 
+LONGEST_NAME = 200
+"""characters of an unknown name that are looked at: comparing is slow on long ones"""
+
 
 class Fleet(msgspec.Struct, frozen=True):
     """The labels that a fleet puts on the records of the upstream behind it."""
@@ -74,7 +77,7 @@ class Targets:
         return self._by_name.get(name)
 
     def nearest(self, name: str) -> list[str]:
-        return get_close_matches(name, self._by_name, 3, 0.4)
+        return get_close_matches(name[:LONGEST_NAME], self._by_name, 3, 0.4)
 
     def candidate(self, model: str, tier: str | None = None) -> Candidate:
         settings = self._settings.models[model]

@@ -1,5 +1,6 @@
 """Laws of reading usage: every token in exactly one class, whatever the form; never a count out of nothing."""
 
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.dialects.tokens import Tokens
-from penstock.domain.dialects.usage import LARGEST_COUNT, UsageError, estimate_tokens, tokens_from_usage
+from penstock.domain.dialects.usage import LARGEST_COUNT, UsageError, estimate_tokens, tokens_from_usage, with_further_answer
 
 counts = st.integers(0, 2**40)
 classes = st.builds(Tokens, counts, counts, counts, counts, counts)
@@ -91,3 +92,16 @@ def test_any_body_gives_whole_counts_or_a_usage_error(usage: Any) -> None:
 @pytest.mark.parametrize(("text_bytes", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (4001, 1001)])
 def test_estimate_is_four_bytes_a_token_rounded_up(text_bytes: int, tokens: int) -> None:
     assert estimate_tokens(text_bytes) == tokens
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=2, max_size=6), st.integers(0, 2**40))
+def test_usage_told_answer_by_answer_counts_the_prompt_once(outputs: list[int], prompt: int) -> None:
+    told = [{"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output} for output in outputs]
+    assert tokens_from_usage(reduce(with_further_answer, told)) == Tokens(prompt, 0, 0, sum(outputs), 0)
+
+
+def test_usage_told_answer_by_answer_keeps_what_the_first_read_from_cache() -> None:
+    first = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}}
+    second = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 8}}
+    assert tokens_from_usage(with_further_answer(first, second)) == Tokens(9, 0, 0, 3, 0)
+    assert with_further_answer(first, {"completion_tokens": "many"})["completion_tokens"] == "many"

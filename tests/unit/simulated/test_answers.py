@@ -70,7 +70,9 @@ def test_digest_parts_do_not_run_into_each_other() -> None:
 
 
 def test_a_tool_is_called_until_its_result_is_there() -> None:
-    tools = [{"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}}]
+    tools = [
+        {"type": "function", "function": {"name": "level", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}}
+    ]
     question = {"role": "user", "content": "how high?"}
     body: dict[str, Any] = {"messages": [question], "tools": tools}
 

@@ -15,8 +15,9 @@ BLOCK_BYTES = 2**20
 class JournalDirectory:
     """Every segment of a directory, by writer and number. A directory that is not there is an empty journal.
 
-    A read looks at each segment as it was when it came to it, so it ends however fast writers write. Memory: one block of
-    `block_bytes` (or the longest line) and `limit` entries. Raises `JournalError` for files that cannot be read.
+    A read takes the segments that stood there when it began, each up to the size it had when the read came to it, so it ends
+    however fast writers write. Memory: one block of `block_bytes` (or the longest line) and `limit` entries.
+    Raises `JournalError` for files that cannot be read.
     """
 
     def __init__(self, directory: str | Path, block_bytes: int = BLOCK_BYTES) -> None:
@@ -63,11 +64,7 @@ class JournalDirectory:
                 # Order matters: the lock first, then the successor, then the bytes. A writer opens its next segment before
                 # it lets go of the last, so a free lock without a successor means that it is gone.
                 closed = bool(pending) or _unlocked(fd)
-                gone = False
-                if closed and not pending:
-                    gone = not (self._directory / segment_name(writer, number + 1)).exists()
-                    if not gone:
-                        pending.append(number + 1)
+                gone = closed and not pending and not (self._directory / segment_name(writer, number + 1)).exists()
                 yield from self._chunks(fd, Chunk(name, writer, offsets.get(name, 0), 0, (), closed, 0, gone), limit)
             finally:
                 os.close(fd)

@@ -112,12 +112,8 @@ def finish_reason(data: bytes) -> str | None:
     return match[1].decode("utf-8", "replace") if match is not None else None
 
 
-def complete(body: bytes) -> bool:
-    """Whether a JSON answer is whole: every choice has a reason of `COMPLETE_REASONS`, or it is a list of embeddings."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
+def complete(answer: object) -> bool:
+    """Whether a parsed answer is whole: every choice has a reason of `COMPLETE_REASONS`, or it is a list of embeddings."""
     if not isinstance(answer, dict) or answer.get("error") is not None:
         return False
     choices = answer.get("choices")

@@ -57,6 +57,21 @@ def tokens_from_usage(usage: object) -> Tokens:
     return Tokens(uncached_input=total)  # embeddings and rerankers that report one figure
 
 
+def with_further_answer(usage: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
+    """Usage of several answers to one prompt, from an engine that tells it answer by answer (llama.cpp, streams with `n`).
+
+    The prompt is processed once and counts once; outputs add up. Counts that are no numbers are left as the later body has them.
+    """
+    joined = {**usage, **further}
+    first, second, prompt = usage.get("completion_tokens"), further.get("completion_tokens"), usage.get("prompt_tokens")
+    if type(first) is int and type(second) is int and type(prompt) is int:
+        joined |= {"completion_tokens": first + second, "prompt_tokens": prompt, "total_tokens": prompt + first + second}
+        if "prompt_tokens_details" in usage:
+            joined["prompt_tokens_details"] = usage["prompt_tokens_details"]
+        joined.pop("completion_tokens_details", None)
+    return joined
+
+
 def estimate_tokens(text_bytes: int) -> int:
     """Tokens of a text by its UTF-8 bytes, at four bytes a token, rounded up: for answers without a usage body.
 

@@ -87,6 +87,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     propensity: float | None = None
     """probability with which the route was chosen; None when the choice was not random"""
     attempts: tuple[Attempt, ...] = ()
+    """every try, unless the first one succeeded: that one is the record itself"""
     error: str | None = None
     finish_reason: str | None = None
     response_id: str | None = None

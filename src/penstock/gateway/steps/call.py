@@ -9,11 +9,11 @@ import time
 
 from penstock.domain.dialects.splice import ask_for_usage, replace_model
 from penstock.domain.ledger.record import Attempt, Reservation
-from penstock.gateway.exchange import Answer, Exchange
+from penstock.gateway.exchange import MODEL_ENDPOINTS, Answer, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.reading import read_whole
 from penstock.gateway.refusal import Refusal
-from penstock.gateway.relaying import relay
+from penstock.gateway.relaying import asks_usage, relay
 from penstock.gateway.steps.admit import hold
 from penstock.gateway.steps.choose import forbidden
 from penstock.gateway.targets import Candidate
@@ -43,12 +43,13 @@ async def call(gateway: Gateway, x: Exchange) -> bool:
     plan = x.plan or (_passed_through(gateway, x),)
     _reserve(gateway, x, plan[0])
     headers = _forwarded(x.request.headers)
+    method = "GET" if x.request.method == "HEAD" else x.request.method  # the answer's length is then known by its body
     last: Answer | None = None
     failure: UpstreamError | None = None
     for candidate in plan:
         x.route.append(candidate.label)
         x.candidate = candidate
-        request = UpstreamCall(x.request.method, _path(x), headers, _body_for(gateway, x, candidate))
+        request = UpstreamCall(method, _path(x), headers, _body_for(gateway, x, candidate))
         avoid: Line | None = None
         for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
             if attempt:
@@ -68,6 +69,8 @@ async def call(gateway: Gateway, x: Exchange) -> bool:
                     x.outcome, x.error = "stream_broken", str(error)
                     return True
                 failure = error
+                if error.kind == "too_large":
+                    break  # another try would bring the same
             avoid = line
     return _give_up(x, last, failure)
 
@@ -128,8 +131,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
             else:
                 breaker.succeeded()
             return False
-        content_type = _content_type(answer)
-        if content_type.startswith(b"text/event-stream") or not _is_json(content_type, answer):
+        if answer.status < 300 and not _is_read_whole(_content_type(answer)):
             await relay(gateway, x, answer)
         else:
             await read_whole(x, answer)
@@ -138,10 +140,13 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
     except UpstreamError as failure:
         error = failure.kind
         x.worked = x.worked or failure.kind != "connect"
-        breaker.failed(time.monotonic())
+        if failure.kind == "too_large":
+            breaker.succeeded()
+        else:
+            breaker.failed(time.monotonic())
         raise
-    except (asyncio.CancelledError, ClientGone):
-        error = "the client went away"
+    except BaseException as failure:
+        error = "the client went away" if isinstance(failure, asyncio.CancelledError | ClientGone) else "failed inside Penstock"
         x.worked = True
         breaker.released()
         raise
@@ -161,8 +166,11 @@ def _content_type(answer: UpstreamAnswer) -> bytes:
     return b""
 
 
-def _is_json(content_type: bytes, answer: UpstreamAnswer) -> bool:
-    return b"json" in content_type or content_type.startswith(b"text/") or not content_type
+def _is_read_whole(content_type: bytes) -> bool:
+    """JSON and what may be: neither a stream of events nor audio, images and the like."""
+    if content_type.startswith(b"text/"):
+        return not content_type.startswith(b"text/event-stream")
+    return b"json" in content_type or not content_type
 
 
 def _give_up(x: Exchange, last: Answer | None, failure: UpstreamError | None) -> bool:
@@ -182,7 +190,7 @@ def _forwarded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _path(x: Exchange) -> str:
-    path = x.request.path.removeprefix("/v1")
+    path = (x.request.path if x.endpoint in MODEL_ENDPOINTS else x.endpoint).removeprefix("/v1")
     return f"{path}?{x.request.query}" if x.request.query else path
 
 
@@ -191,12 +199,7 @@ def _body_for(gateway: Gateway, x: Exchange, candidate: Candidate) -> bytes:
     body = x.request.body
     if x.target is not None and candidate.upstream_model != x.target.name:
         body = replace_model(body, candidate.upstream_model)
-    if (
-        x.streamed
-        and not x.wants_usage
-        and x.endpoint in ("chat.completions", "completions")
-        and gateway.upstreams.asks_usage[candidate.upstream]
-    ):
+    if asks_usage(gateway, x, candidate.upstream):
         body = ask_for_usage(body)
     return body
 

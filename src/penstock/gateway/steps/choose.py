@@ -12,7 +12,8 @@ async def choose(gateway: Gateway, x: Exchange) -> bool:
     """Fills the plan: candidates in the order in which they are tried. Raises `Refusal` (rule)."""
     if x.target is None:
         return False
-    ordered = (_primary(x, x.target), *x.target.fallback)
+    x.primary = _primary(x, x.target)
+    ordered = (x.primary, *x.target.fallback)
     plan = []
     for candidate in ordered:
         if candidate not in plan and (x.permitted is None or candidate.upstream in x.permitted):

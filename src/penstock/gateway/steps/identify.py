@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from penstock.domain.dialects.content import normal_tag, sla_of, tags_from_metadata
-from penstock.gateway.exchange import Exchange
+from penstock.domain.dialects.content import MAX_TAG_VALUE, normal_tag, sla_of, tags_from_metadata
+from penstock.gateway.exchange import MODEL_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.keys import SECRET_PREFIX
 from penstock.gateway.refusal import Refusal
@@ -15,13 +15,13 @@ from penstock.wire.message import Headers
 
 MAX_TAGS = 32
 MAX_TAG_NAME = 64
-MAX_TAG_VALUE = 256
-MODEL_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings"})
 
 
 async def identify(gateway: Gateway, x: Exchange) -> bool:
     """Fills tags, key, target and permitted upstreams. Raises `Refusal` (input, auth, rule)."""
-    key = await _key(gateway, x)
+    key = await authenticate(gateway, x.request.headers, x.admitted_ns)
+    if key is not None:
+        x.key_id = key.id
     x.body = body = _parse(x)
     x.tags = _tags(x.request.headers, body, key)
     _check_tags(gateway, x.tags)
@@ -33,11 +33,14 @@ async def identify(gateway: Gateway, x: Exchange) -> bool:
         options = body.get("stream_options")
         x.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         _find_target(gateway, x, body, key)
+    if x.target is None and key is not None and key.models:
+        raise Refusal(403, "auth", "this key is for certain models only, and this call names none", f"It may use: {', '.join(key.models)}")
     return False
 
 
-async def _key(gateway: Gateway, x: Exchange) -> ApiKey | None:
-    secret = _secret(x.request.headers)
+async def authenticate(gateway: Gateway, headers: Headers, now_ns: int) -> ApiKey | None:
+    """The key that these headers bring; None where none is needed. Raises `Refusal` (auth)."""
+    secret = _secret(headers)
     if secret is None:
         if gateway.settings.auth.required:
             raise Refusal(
@@ -46,12 +49,11 @@ async def _key(gateway: Gateway, x: Exchange) -> ApiKey | None:
         return None
     if not gateway.settings.auth.required and not secret.startswith(SECRET_PREFIX):
         return None  # some other system's key, as every SDK sends one
-    key = await gateway.keys.find(secret, x.admitted_ns)
+    key = await gateway.keys.find(secret, now_ns)
     if key is None:
         raise Refusal(
             401, "auth", "this API key is unknown, expired or revoked", "Make one with `penstock keys create`", code="invalid_api_key"
         )
-    x.key_id = key.id
     return key
 
 
@@ -70,11 +72,14 @@ def _parse(x: Exchange) -> dict[str, Any] | None:
     """The JSON body; None for what is passed through without one."""
     if x.endpoint not in MODEL_ENDPOINTS:
         content_type = x.request.header(b"content-type") or b""
-        if not x.request.body or not content_type.startswith(b"application/json"):
+        if not x.request.body or not content_type.lower().startswith(b"application/json"):
             return None
     try:
         body = orjson.loads(x.request.body)
     except orjson.JSONDecodeError as error:
+        encoding = (x.request.header(b"content-encoding") or b"identity").decode("latin-1")
+        if encoding.lower() != "identity":
+            raise Refusal(415, "input", f"bodies in content-encoding `{encoding[:40]}` are not read", "Send the JSON as it is") from None
         raise Refusal(400, "input", f"the body is not valid JSON: {error}", "Send a JSON object in UTF-8") from None
     if not isinstance(body, dict):
         raise Refusal(400, "input", "the body must be a JSON object", 'It starts with `{"model": ...`')
@@ -104,7 +109,7 @@ def _check_tags(gateway: Gateway, tags: dict[str, str]) -> None:
             raise Refusal(
                 400,
                 "input",
-                f"tag `{name[:MAX_TAG_NAME]}` is too long",
+                f"tag `{name[:MAX_TAG_NAME]}` is too long" if name else "a tag has no name",
                 f"Names hold up to {MAX_TAG_NAME}, values {MAX_TAG_VALUE} characters",
             )
     missing = [name for name in settings.required if not tags.get(name)]

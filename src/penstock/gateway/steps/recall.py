@@ -1,8 +1,11 @@
 """The cache: an answer to the very same request, in the form this client asks for."""
 
+from typing import Any
+
 import orjson
 
 from penstock.domain.dialects.assemble import assemble, complete, complete_stream, disassemble
+from penstock.domain.dialects.content import prompts
 from penstock.domain.dialects.splice import add_member
 from penstock.domain.dialects.sse import chunk_of, split_events, with_cost
 from penstock.domain.ledger.record import UsageRecord
@@ -45,7 +48,7 @@ async def recall(gateway: Gateway, x: Exchange) -> bool:
 
 async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
     """Keeps a complete answer of the model that was chosen (not of a fallback) for the next one who asks the same."""
-    if gateway.cache is None or x.cache_key is None or x.candidate is None or x.candidate != x.plan[0]:
+    if gateway.cache is None or x.cache_key is None or x.candidate is None or x.candidate != x.primary:
         return
     body = x.kept if x.streamed else x.answer.body if x.answer is not None else None
     if body is None or not _is_complete(x, body):
@@ -70,9 +73,9 @@ def _is_complete(x: Exchange, body: bytes) -> bool:
     """Whether every answer in it came to a regular end: neither broken off nor filtered."""
     assert x.body is not None
     if x.streamed:
-        answers = x.body.get("n")
-        return complete_stream(split_events(body)[0], answers if isinstance(answers, int) else 1)
-    return complete(body)
+        each = x.body.get("n")
+        return complete_stream(split_events(body)[0], (each if type(each) is int else 1) * prompts(x.body))
+    return complete(x.parsed)
 
 
 def _in_form(x: Exchange, hit: CachedAnswer) -> bytes | None:
@@ -97,7 +100,7 @@ def _as_events(hit: CachedAnswer) -> bytes | None:
 
 
 def _usage_event(events: bytes, usage: bytes) -> bytes:
-    first = chunk_of(events[: events.find(b"\n\n") + 2]) or {}
+    first: dict[str, Any] = next((told for event in split_events(events)[0] if (told := chunk_of(event)) is not None), {})
     shared = {name: first[name] for name in ("id", "object", "created", "model", "system_fingerprint") if name in first}
     chunk = orjson.dumps({**shared, "choices": [], "usage": orjson.Fragment(usage)})
     return with_cost(b"data: " + chunk + b"\n\n", format_usd(0))

@@ -56,7 +56,7 @@ def record_of(gateway: Gateway, x: Exchange, metered: Metered) -> UsageRecord:
         route=">".join(x.route) if x.route else None,
         strategy=x.target.strategy if x.target is not None else None,
         complexity=x.complexity,
-        attempts=tuple(x.attempts),
+        attempts=tuple(x.attempts) if len(x.attempts) > 1 or x.outcome != "ok" else (),
         error=x.error,
         finish_reason=x.finish_reason,
         response_id=x.response_id,

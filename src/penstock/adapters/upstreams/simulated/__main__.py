@@ -75,10 +75,7 @@ def main() -> int:
 def _socket(fd: int | None, port: int) -> socket.socket:
     if fd is not None:
         return socket.socket(fileno=fd)
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
-    return sock
+    return socket.create_server(("127.0.0.1", port), backlog=1024)  # listens before its address is told
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ name (`tiny!hang`), or the engine's options plan it. Faults that are no proper H
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -105,7 +107,7 @@ async def instead_of_answer(fault: Fault, responder: Responder, headers: Headers
             limited = (*headers, (b"retry-after", b"%d" % fault.number))
             responder.send(429, limited, error_body("simulated rate limit", "rate_limit_error", "rate_limit_exceeded"))
         case "reset":
-            responder.abort()
+            _reset(responder.take_over())
         case "close":
             responder.take_over().close()
         case "hang":
@@ -139,7 +141,7 @@ async def send_body(responder: Responder, headers: Headers, body: bytes, fault: 
             _write_raw(responder, headers, len(body) + change, body).close()
         case "reset-after":
             await _send_part(responder, headers, body, fault.number)
-            responder.abort()
+            _reset(responder.take_over())
         case "half-event" | "half-event-ended":
             _write_raw(responder, headers, len(body), body[: len(body) // 2]).close()
         case "hang-after":
@@ -181,7 +183,7 @@ async def _break_off(responder: Responder, event: bytes, count: int, fault: Faul
     match fault.kind:
         case "reset-after":
             await asyncio.sleep(0.01)  # a reset overtakes what is still in the socket's buffer
-            responder.abort()
+            _reset(responder.take_over())
         case "hang-after":
             await asyncio.Event().wait()
         case "half-event":
@@ -194,6 +196,12 @@ async def _break_off(responder: Responder, event: bytes, count: int, fault: Faul
         case _:
             return False
     return True
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Ends the connection with a reset; closing it alone would send an orderly end."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _error_event() -> bytes:
