@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import gettempdir
@@ -159,8 +159,9 @@ def _fleet_plan(name: str, fleet: "Fleet") -> "FleetPlan":
 
 
 def log(message: str) -> None:
-    """Tells the operator, on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Tells the operator, on stderr; where that cannot be written (the full disk itself, a closed pipe) the work goes on."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def run_worker(settings: Settings, environ: Mapping[str, str], sock: socket.socket, name: str) -> None:
@@ -238,13 +239,14 @@ def run_controller(settings: Settings) -> None:
 async def _controller(settings: Settings) -> None:
     from penstock import __version__
     from penstock.adapters.journal.reader import JournalDirectory
+    from penstock.adapters.stores import open_store
     from penstock.finops.controller import Controller
     from penstock.finops.metrics import MetricsAggregator
 
     providers = {name: upstream.provider for name, upstream in settings.upstreams.items() if upstream.provider}
     controller = Controller(
         JournalDirectory(settings.server.journal),
-        open_store(settings),
+        open_store(settings.server.store),  # not prepared: a database that is away must not keep the pages from being served
         MetricsAggregator(settings.tags.declared, __version__, providers=providers),
         log,
     )

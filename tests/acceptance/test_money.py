@@ -46,7 +46,7 @@ class Call(NamedTuple):
     model: str
     usage: dict[str, Any]
     cost: str | None
-    more: dict[str, Any] = {}
+    more: dict[str, Any] | None = None
 
 
 def usage(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def penstock(engine: RecordingEngine, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def send(penstock: Serving, call: Call) -> Answer:
-    answer = penstock.chat(call.model, {"usage": call.usage}, headers={**FRESH, "penstock-tag-team": call.team}, **call.more)
+    answer = penstock.chat(call.model, {"usage": call.usage}, headers={**FRESH, "penstock-tag-team": call.team}, **(call.more or {}))
     assert answer.status == 200
     return answer
 
@@ -120,8 +120,9 @@ def test_the_report_is_exact_on_every_store(
         rows = {(row["team"], row["model"]): row for row in report["rows"]}
         assert {keys: figures(row) for keys, row in rows.items()} == EXPECTED
         assert len(rows) == len(report["rows"])
+        assert sum("penstock-cost-usd" in answer.headers for answer in answers) == 8, "on all but streams"
         for call, answer in zip(CALLS, answers, strict=True):
-            if not call.more.get("stream"):
+            if "penstock-cost-usd" in answer.headers:
                 assert answer.headers["penstock-cost-usd"] == (call.cost or "unknown")
         assert figures(report["total"]) == TOTAL
         assert sum(Decimal(row["cost_usd"] or 0) for row in report["rows"]) == Decimal(report["total"]["cost_usd"])
@@ -235,7 +236,10 @@ def test_complexity_picks_the_tier(penstock: Serving) -> None:
         "Prove step by step that this algorithm terminates, derive its complexity, then design a distributed architecture for it, "
         "analyse the trade-offs and refactor this code: def f(x): return x"
     )
-    for question, tier, model, cost in (("What is the capital of France?", "small", "small", "0.000021000"), (hard, "large", "big", "0.000350000")):
+    for question, tier, model, cost in (
+        ("What is the capital of France?", "small", "small", "0.000021000"),
+        (hard, "large", "big", "0.000350000"),
+    ):
         answer = penstock.chat("auto", {"usage": usage(100, 10)}, question=question, headers=FRESH | {"penstock-tag-team": "routed"})
         told = {name: answer.headers[f"penstock-{name}"] for name in ("tier", "model", "route", "cost-usd")}
         assert told == {"tier": tier, "model": model, "route": tier, "cost-usd": cost}
@@ -280,7 +284,10 @@ def test_failures_and_refusals_stand_beside_the_money(penstock: Serving) -> None
     assert penstock.chat("smal", headers=headers).status == 404
     assert penstock.chat("small", {"status": 200, "body": '{"error":{"message":"overloaded"}}'}, headers=headers).status == 200
     embedded = penstock.request(
-        "POST", "/v1/embeddings", {"model": "vectors", "input": "water", "reply": {"usage": {"prompt_tokens": 50, "total_tokens": 50}}}, headers
+        "POST",
+        "/v1/embeddings",
+        {"model": "vectors", "input": "water", "reply": {"usage": {"prompt_tokens": 50, "total_tokens": 50}}},
+        headers,
     )
     assert embedded.headers["penstock-cost-usd"] == "0.000001000"
     total = penstock.cost("--where", "team=unlucky")["total"]

@@ -90,6 +90,7 @@ class Intaker:
 
     def _load(self) -> dict[str, int]:
         if self._offsets is None:
+            self._store.prepare()
             with self._store.snapshot() as snapshot:
                 self._open = _held(snapshot)
                 self._offsets = snapshot.offsets()

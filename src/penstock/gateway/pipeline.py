@@ -13,6 +13,7 @@ from penstock.gateway.steps.choose import choose
 from penstock.gateway.steps.identify import identify
 from penstock.gateway.steps.recall import recall, remember
 from penstock.gateway.steps.settle import CLIENT_CLOSED, settle
+from penstock.ports.journal import JournalError
 from penstock.wire.message import ClientGone, Request
 from penstock.wire.responder import Responder
 
@@ -41,12 +42,22 @@ async def run(gateway: Gateway, endpoint: str, request: Request, responder: Resp
     finally:
         gateway.counters.in_flight -= 1
         record, written = settle(gateway, x)
-    if not written and gateway.settings.server.journal_failure == "refuse":
+    if not (written and await _durable(gateway, x)) and gateway.settings.server.journal_failure == "refuse":
         _refused(x, unmetered(x))
-    await gateway.journal.durable()
     _deliver(x, record.cost)
     if x.outcome == "ok" and x.hit is None and x.cache_key is not None:
         await remember(gateway, x, record)
+
+
+async def _durable(gateway: Gateway, x: Exchange) -> bool:
+    """Whether the record is as safe as the config promises."""
+    try:
+        await gateway.journal.durable()
+    except JournalError as error:
+        gateway.counters.journal_failures += 1
+        gateway.log(f"error: the record of request {x.id} may not survive a power loss: {error}")
+        return False
+    return True
 
 
 def _refused(x: Exchange, refusal: Refusal) -> None:

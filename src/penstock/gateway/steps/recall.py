@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import orjson
 
 from penstock.domain.dialects.assemble import assemble, complete, complete_stream, disassemble
@@ -16,6 +17,8 @@ from penstock.gateway.gateway import Gateway
 from penstock.ports.cache import CachedAnswer
 
 DONE = b"data: [DONE]\n\n"
+_exact_size = msgspec.json.Encoder().encode
+"""encodes what is kept: orjson's bytes would hold on to the 4 kB that it wrote them into"""
 
 
 async def recall(gateway: Gateway, x: Exchange) -> bool:
@@ -60,7 +63,7 @@ async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
         tier=x.candidate.tier,
         streamed=x.streamed,
         body=body,
-        usage=orjson.dumps(x.usage) if x.usage is not None else None,
+        usage=_exact_size(x.usage) if x.usage is not None else None,
         tokens=record.tokens,
         tokens_estimated=record.tokens_basis != "measured",
         finish_reason=x.finish_reason,
