@@ -177,11 +177,16 @@ async def _worker(settings: Settings, environ: Mapping[str, str], sock: socket.s
     from penstock.wire.client import Address, Pool, Timeouts
 
     gateway = _gateway(settings, environ, name)
-    gc.collect()
-    gc.freeze()  # what is loaded now lives for ever: later collections need not walk it
-    gc.set_threshold(*GC_THRESHOLD)
+    _settle_memory()
     pool = Pool(Address(unix_path=controller_socket(settings)), Timeouts(connect=1.0, first=10.0, idle=10.0), settings.server.max_answer)
     await run_worker(gateway, ControllerLink(pool), sock, _stop_on_signal(), name)
+
+
+def _settle_memory() -> None:
+    """What is loaded now lives for ever: later collections need not walk it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
 
 
 def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gateway":
@@ -252,6 +257,7 @@ async def _controller(settings: Settings) -> None:
     )
     path = controller_socket(settings)
     Path(path).unlink(missing_ok=True)
+    _settle_memory()
     try:
         await controller.run(path, _stop_on_signal())
     finally:

@@ -53,6 +53,7 @@ def serve(directory: Path, port: int, *, end_with_stdin: bool) -> None:
     params.port = port
     params.n_ctx = 2 * tiny_llama.CONTEXT
     params.n_parallel = 2
+    params.n_threads_http = 16  # an idle connection keeps a thread for 5 s, and clients keep several
     params.n_predict = LONGEST_ANSWER
     params.cpuparams.n_threads = 1
     params.endpoint_metrics = True

@@ -47,7 +47,7 @@ class Server(Table, frozen=True):
     journal: Annotated[str, doc("Directory of the append-only journal, written before a client sees the end of an answer.")] = "./journal"
     fsync: Annotated[
         Literal["never", "batch", "always"],
-        doc("When the journal is forced to disk: `never` (left to the system), `batch` (every 20 ms), `always` (before the answer ends)."),
+        doc("When the journal is forced to disk: `never` (left to the system), `batch` (every 200 ms), `always` (before the answer ends)."),
     ] = "batch"
     journal_failure: Annotated[
         Literal["refuse", "serve"],

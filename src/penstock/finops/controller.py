@@ -19,7 +19,7 @@ from penstock.wire.message import Request
 from penstock.wire.responder import Responder
 from penstock.wire.server import serve
 
-IDLE_S = 0.2
+IDLE_S = 0.5
 """between passes: a delivery of many records costs the store far less than many small ones"""
 FULL_PASS = 5000
 LONGEST_PAUSE_S = 10.0

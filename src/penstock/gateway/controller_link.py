@@ -43,7 +43,7 @@ class ControllerLink:
             refusal.retry_after_s = 1
             responder.send(503, refusal.headers(), refusal.body())
             return
-        responder.send(answer.status, [pair for pair in answer.headers if pair[0] != b"date"], body)
+        responder.send(answer.status, answer.headers, body)
 
     async def report(self, gauges: Callable[[], dict[str, Any]]) -> None:
         """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in."""

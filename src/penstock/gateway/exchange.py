@@ -8,6 +8,7 @@ import msgspec
 
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import Attempt, CacheOutcome, Outcome
+from penstock.gateway.heads import Heads, read_heads
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.targets import Candidate, Target
 from penstock.ports.cache import CachedAnswer
@@ -42,6 +43,7 @@ class Exchange(msgspec.Struct):
     id: str
     admitted_ns: int
     started_at: float
+    heads: Heads
 
     # what the body says
     body: dict[str, Any] | None = None
@@ -101,4 +103,4 @@ class Exchange(msgspec.Struct):
 def begin(endpoint: str, request: Request, responder: Responder) -> Exchange:
     """A request at the instant of its admission."""
     admitted_ns = time.time_ns()
-    return Exchange(endpoint, request, responder, new_id(admitted_ns), admitted_ns, time.perf_counter())
+    return Exchange(endpoint, request, responder, new_id(admitted_ns), admitted_ns, time.perf_counter(), read_heads(request.headers))

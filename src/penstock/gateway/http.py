@@ -7,6 +7,7 @@ from urllib.parse import quote
 import orjson
 
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.heads import read_heads
 from penstock.gateway.pipeline import run
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.steps.identify import authenticate
@@ -62,7 +63,7 @@ class Front:
 
     async def _models(self, request: Request, responder: Responder) -> None:
         try:
-            key = await authenticate(self._gateway, request.headers, time.time_ns())
+            key = await authenticate(self._gateway, read_heads(request.headers).secret, time.time_ns())
         except Refusal as refusal:
             _refuse(responder, refusal)
             return

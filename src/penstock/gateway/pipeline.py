@@ -80,5 +80,4 @@ def _deliver(x: Exchange, cost: int | None) -> None:
     elif x.refusal is not None:
         responder.send(x.refusal.status, x.refusal.headers() + own_headers(x), x.refusal.body())
     elif x.answer is not None:
-        headers = [pair for pair in x.answer.headers if pair[0] != b"date"]
-        responder.send(x.answer.status, headers + own_headers(x, cost, cost_known=True), x.answer.body)
+        responder.send(x.answer.status, x.answer.headers + own_headers(x, cost, cost_known=True), x.answer.body)

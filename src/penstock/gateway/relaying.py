@@ -159,5 +159,4 @@ def asks_usage(gateway: Gateway, x: Exchange, upstream: str) -> bool:
 
 def start(x: Exchange, upstream: UpstreamAnswer) -> None:
     """Sends the head; the cost is not known yet, so it stands on the usage chunk instead."""
-    headers = [(name, value) for name, value in upstream.headers if name != b"date"]
-    x.responder.start(upstream.status, headers + own_headers(x))
+    x.responder.start(upstream.status, upstream.headers + own_headers(x))

@@ -19,7 +19,7 @@ class UpstreamCall(msgspec.Struct, frozen=True):
 
     method: str
     path: str
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Sequence[tuple[bytes, bytes]]
     body: bytes
 
 

@@ -17,6 +17,8 @@ SWEEP_S = 0.1
 READ_HIGH_WATER = 256 * 1024
 MAX_HEADER_BYTES = 65_536
 IDLE_KEEP_S = 45.0
+LEFT_OUT = HOP_BY_HOP | {b"date"}
+"""what an answer's headers are kept without: whoever passes it on dates it anew"""
 
 
 class WireError(Exception):
@@ -174,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
             raise ValueError("header section too large")
         if name == b"content-length":
             self._has_length = True
-        elif name not in HOP_BY_HOP:
+        elif name not in LEFT_OUT:
             self._headers.append((name, value))
         elif name == b"transfer-encoding":
             self._has_length = True

@@ -16,7 +16,7 @@ from penstock.domain.ledger.record import Reservation, UsageRecord
 from penstock.ports.journal import JournalError
 
 SEGMENT_BYTES = 64 * 2**20
-BATCH_DELAY_S = 0.02
+BATCH_DELAY_S = 0.2
 _HINT = "free space or mend permissions there, or point [server] journal elsewhere"
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 

@@ -40,8 +40,8 @@ def worst_case(request: dict[str, Any], candidates: Sequence[Candidate], *, gene
     Tokens are None when some candidate has no bound on its input or its output; cost is None then, and when one has no price:
     a maximum over something unknown is unknown. Input stands as uncached, output as visible.
     """
-    read = input_bound(request)
     inputs = prompts(request)
+    read = input_bound(request, inputs)
     asked = output_bound(request, None) if generates else 0
     dearest: int | None = 0
     most = Tokens()
@@ -61,11 +61,14 @@ def worst_case(request: dict[str, Any], candidates: Sequence[Candidate], *, gene
     return (dearest, most) if candidates else (None, None)
 
 
-def input_bound(request: dict[str, Any]) -> int | None:
-    """Tokens that the request can bring in at most, before the cap by context; None when it points at input that it does not hold."""
+def input_bound(request: dict[str, Any], inputs: int = 1) -> int | None:
+    """Tokens that the request can bring in at most, before the cap by context; None when it points at input that it does not hold.
+
+    `inputs`: how many prompts it has.
+    """
     if unseen_input(request):
         return None
-    bound = text_bytes(request) + REQUEST_OVERHEAD * prompts(request)
+    bound = text_bytes(request) + REQUEST_OVERHEAD * inputs
     messages = request.get("messages")
     if isinstance(messages, list):
         bound += MESSAGE_OVERHEAD * len(messages)
@@ -80,20 +83,17 @@ def ceiling(rates: Rates, input_tokens: int, output_tokens: int) -> int | None:
 
     None when tokens of a kind are possible and none of its classes has a price.
     """
-    dear_in = dear_out = None
-    for band in rates.bands:
-        if band.input_above and band.input_above >= input_tokens:
-            continue
-        uncached, read, write, visible, reasoning = band.weights
-        for weight in (uncached, read, write):
-            if weight is not None and (dear_in is None or weight > dear_in):
-                dear_in = weight
-        for weight in (visible, reasoning):
-            if weight is not None and (dear_out is None or weight > dear_out):
-                dear_out = weight
+    dear_in, dear_out = rates.bands[0].dearest
+    for band in rates.bands[1:]:
+        if band.input_above < input_tokens:
+            dear_in, dear_out = _larger(dear_in, band.dearest[0]), _larger(dear_out, band.dearest[1])
     if (dear_in is None and input_tokens) or (dear_out is None and output_tokens):
         return None
     return -(-(rates.per_call + input_tokens * (dear_in or 0) + output_tokens * (dear_out or 0)) // rates.denominator)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return other if one is None or (other is not None and other > one) else one
 
 
 def _size(tokens: Tokens) -> int:

@@ -10,7 +10,6 @@ Request = dict[str, Any]
 _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_STATE_ELSEWHERE = ("previous_response_id", "conversation")
 _SLA_OF_SERVICE_TIER = {"priority": "critical", "default": "standard", "flex": "best_effort"}
 MAX_TAG_VALUE = 512
 """characters; longer metadata is not a tag"""
@@ -51,7 +50,8 @@ def text_bytes(request: Request) -> int:
 
 def images(request: Request) -> int:
     """Image parts in the messages, those inside tool results included."""
-    return sum(_kind(part) in _IMAGE_PARTS for part in _parts(request))
+    parts = _parts(request)
+    return sum(_kind(part) in _IMAGE_PARTS for part in parts) if parts else 0
 
 
 def unseen_input(request: Request) -> bool:
@@ -60,12 +60,12 @@ def unseen_input(request: Request) -> bool:
     True for the provider's stored state (`previous_response_id`, `conversation`, a prompt by id) and for files, audio and images by
     id or by web address. Such input has no bound in the body, and may change without the body changing.
     """
-    for key in _STATE_ELSEWHERE:
-        if request.get(key) is not None:
-            return True
+    if request.get("previous_response_id") is not None or request.get("conversation") is not None:
+        return True
     if isinstance(request.get("prompt"), dict):
         return True
-    return any(_points_elsewhere(part) for part in _parts(request))
+    parts = _parts(request)
+    return any(_points_elsewhere(part) for part in parts) if parts else False
 
 
 def prompts(request: Request) -> int:
@@ -182,11 +182,11 @@ def _parts(request: Request) -> list[dict[str, Any]]:
         if isinstance(items, list):
             for item in items:
                 if isinstance(item, dict):
-                    if "content" in item:
-                        if isinstance(item["content"], list):
-                            parts += [part for part in item["content"] if isinstance(part, dict)]
-                    else:
+                    content = item.get("content", item)
+                    if content is item:
                         parts.append(item)
+                    elif isinstance(content, list):
+                        parts += [part for part in content if isinstance(part, dict)]
     for part in parts:
         nested = part.get("content")
         if isinstance(nested, list):

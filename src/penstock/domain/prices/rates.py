@@ -24,6 +24,8 @@ class Band(msgspec.Struct, frozen=True):
 
     input_above: int
     weights: Weights
+    dearest: tuple[int | None, int | None]
+    """the largest weight of input and of output"""
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -110,4 +112,6 @@ def _complete(table: Mapping[str, Fraction | None]) -> list[Fraction | None]:
 
 def _band(start: int, nano_per_token: list[Fraction | None], denominator: int) -> Band:
     scaled = [None if value is None else int(value * denominator) for value in nano_per_token]
-    return Band(start, (scaled[0], scaled[1], scaled[2], scaled[3], scaled[4]))
+    dearest_input = max((weight for weight in scaled[:3] if weight is not None), default=None)
+    dearest_output = max((weight for weight in scaled[3:] if weight is not None), default=None)
+    return Band(start, (scaled[0], scaled[1], scaled[2], scaled[3], scaled[4]), (dearest_input, dearest_output))

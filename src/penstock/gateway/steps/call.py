@@ -20,36 +20,25 @@ from penstock.gateway.targets import Candidate
 from penstock.gateway.upstreams import Line
 from penstock.ports.journal import JournalError
 from penstock.ports.upstream import UpstreamAnswer, UpstreamCall, UpstreamError
-from penstock.wire.message import HOP_BY_HOP, ClientGone, Headers
+from penstock.wire.message import ClientGone
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
 FAILING_STATUSES = frozenset({500, 502, 503, 504, 529})
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
-NOT_FORWARDED = HOP_BY_HOP | {
-    b"host",
-    b"content-length",
-    b"authorization",
-    b"x-api-key",
-    b"api-key",
-    b"cookie",
-    b"accept-encoding",
-    b"expect",
-}
 
 
 async def call(gateway: Gateway, x: Exchange) -> bool:
     """Answers from an upstream. Raises `Refusal` (upstream) when none gave an answer; an error answer is passed on as sent."""
     plan = x.plan or (_passed_through(gateway, x),)
     _reserve(gateway, x, plan[0])
-    headers = _forwarded(x.request.headers)
     method = "GET" if x.request.method == "HEAD" else x.request.method  # the answer's length is then known by its body
     last: Answer | None = None
     failure: UpstreamError | None = None
     for candidate in plan:
         x.route.append(candidate.label)
         x.candidate = candidate
-        request = UpstreamCall(method, _path(x), headers, _body_for(gateway, x, candidate))
+        request = UpstreamCall(method, _path(x), x.heads.forwarded, _body_for(gateway, x, candidate))
         avoid: Line | None = None
         for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
             if attempt:
@@ -185,10 +174,6 @@ def _give_up(x: Exchange, last: Answer | None, failure: UpstreamError | None) ->
     raise Refusal(status, "upstream", f"no upstream answered: {failure}", "Its state is on /metrics; try again later", code=failure.kind)
 
 
-def _forwarded(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((name, value) for name, value in headers if name not in NOT_FORWARDED and not name.startswith(b"penstock-"))
-
-
 def _path(x: Exchange) -> str:
     path = (x.request.path if x.endpoint in MODEL_ENDPOINTS else x.endpoint).removeprefix("/v1")
     return f"{path}?{x.request.query}" if x.request.query else path
@@ -212,7 +197,7 @@ def _backoff_s(attempt: int) -> float:
 def _passed_through(gateway: Gateway, x: Exchange) -> Candidate:
     """Where a call without a configured model goes: the upstream it names, else the only one that is permitted."""
     names = gateway.upstreams.names
-    asked = (x.request.header(b"penstock-upstream") or b"").decode("latin-1")
+    asked = x.heads.upstream
     if asked and asked not in names:
         raise Refusal(404, "input", f"there is no upstream `{asked}` here", f"There are: {', '.join(sorted(names))}")
     permitted = names if x.permitted is None else names & x.permitted

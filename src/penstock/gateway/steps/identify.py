@@ -5,13 +5,12 @@ from typing import Any
 
 import orjson
 
-from penstock.domain.dialects.content import MAX_TAG_VALUE, normal_tag, sla_of, tags_from_metadata
+from penstock.domain.dialects.content import MAX_TAG_VALUE, sla_of, tags_from_metadata
 from penstock.gateway.exchange import MODEL_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.keys import SECRET_PREFIX
 from penstock.gateway.refusal import Refusal
 from penstock.ports.key_store import ApiKey
-from penstock.wire.message import Headers
 
 MAX_TAGS = 32
 MAX_TAG_NAME = 64
@@ -19,11 +18,11 @@ MAX_TAG_NAME = 64
 
 async def identify(gateway: Gateway, x: Exchange) -> bool:
     """Fills tags, key, target and permitted upstreams. Raises `Refusal` (input, auth, rule)."""
-    key = await authenticate(gateway, x.request.headers, x.admitted_ns)
+    key = await authenticate(gateway, x.heads.secret, x.admitted_ns)
     if key is not None:
         x.key_id = key.id
     x.body = body = _parse(x)
-    x.tags = _tags(x.request.headers, body, key)
+    x.tags = _tags(x.heads.tags, body, key)
     _check_tags(gateway, x.tags)
     x.permitted = gateway.rules.allowed(x.tags, gateway.upstreams.names)
     x.scope = _scope(gateway, x.tags, key)
@@ -38,9 +37,8 @@ async def identify(gateway: Gateway, x: Exchange) -> bool:
     return False
 
 
-async def authenticate(gateway: Gateway, headers: Headers, now_ns: int) -> ApiKey | None:
-    """The key that these headers bring; None where none is needed. Raises `Refusal` (auth)."""
-    secret = _secret(headers)
+async def authenticate(gateway: Gateway, secret: bytes | None, now_ns: int) -> ApiKey | None:
+    """The key with this secret; None where none is needed. Raises `Refusal` (auth)."""
     if secret is None:
         if gateway.settings.auth.required:
             raise Refusal(
@@ -55,17 +53,6 @@ async def authenticate(gateway: Gateway, headers: Headers, now_ns: int) -> ApiKe
             401, "auth", "this API key is unknown, expired or revoked", "Make one with `penstock keys create`", code="invalid_api_key"
         )
     return key
-
-
-def _secret(headers: Headers) -> bytes | None:
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                return token.strip() or None
-        elif name == b"x-api-key":
-            return value.strip() or None
-    return None
 
 
 def _parse(x: Exchange) -> dict[str, Any] | None:
@@ -86,15 +73,14 @@ def _parse(x: Exchange) -> dict[str, Any] | None:
     return body
 
 
-def _tags(headers: Headers, body: dict[str, Any] | None, key: ApiKey | None) -> dict[str, str]:
+def _tags(by_header: dict[str, str] | None, body: dict[str, Any] | None, key: ApiKey | None) -> dict[str, str]:
     tags: dict[str, str] = {}
     if body is not None:
         tags = tags_from_metadata(body)
         if "sla" not in tags and (sla := sla_of(body)) is not None:
             tags["sla"] = sla
-    for name, value in headers:
-        if name.startswith(b"penstock-tag-"):
-            tags[normal_tag(name[13:].decode("latin-1"))] = value.decode("utf-8", "replace")
+    if by_header is not None:
+        tags.update(by_header)
     if key is not None and key.tags:
         tags.update(key.tags)
     return tags

@@ -25,11 +25,10 @@ async def recall(gateway: Gateway, x: Exchange) -> bool:
     """Answers from the cache when it can. True: answered."""
     if gateway.cache is None or x.body is None or x.target is None or not x.target.cacheable or not cacheable(x.endpoint, x.body):
         return False
-    directive = (x.request.header(b"penstock-cache") or b"").strip().lower()
-    if directive == b"no-store":
+    if x.heads.cache == b"no-store":
         return False
     x.cache_key = cache_key(x.scope, x.endpoint, x.target.name, x.target.fingerprint, x.body)
-    if directive == b"no-cache" or x.cache_key is None:
+    if x.heads.cache == b"no-cache" or x.cache_key is None:
         return False
     x.cache = "miss"
     hit = await gateway.cache.get(x.cache_key)
