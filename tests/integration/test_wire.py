@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -168,6 +169,25 @@ def test_a_stream_to_http_1_0_is_not_chunked_and_ends_with_the_connection() -> N
         assert b"chunked" not in answer
 
     run(test)
+
+
+def test_a_handler_that_fails_does_not_keep_its_client_waiting() -> None:
+    async def failing(request: Request, responder: Responder) -> None:
+        raise LookupError("a defect")
+
+    async def main() -> None:
+        told: list[BaseException | None] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context.get("exception")))
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            server = await serve(failing, sock=sock)
+            async with asyncio.timeout(5):
+                with pytest.raises(ConnectionResetError):
+                    await talk(sock.getsockname()[1], b"GET / HTTP/1.1\r\n\r\n")
+            await server.drain(1)
+        gc.collect()
+        assert any(isinstance(error, LookupError) for error in told)
+
+    asyncio.run(main())
 
 
 def test_an_answer_that_breaks_off_resets_the_connection() -> None:

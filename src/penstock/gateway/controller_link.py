@@ -43,6 +43,7 @@ class ControllerLink:
             refusal.retry_after_s = 1
             responder.send(503, refusal.headers(), refusal.body())
             return
+        self.ready = self.ready or (request.path == "/readyz" and answer.status == 200)  # once said, it stays said
         responder.send(answer.status, answer.headers, body)
 
     async def report(self, gauges: Callable[[], dict[str, Any]]) -> None:

@@ -225,6 +225,9 @@ class Connection(asyncio.Protocol):
                 await self.server.handler(request, responder)
         except ClientGone:
             return False
+        except Exception:
+            self.abort()  # the loop reports it; the client must not wait for an answer that will not come
+            raise
         finally:
             self._handling = False
             self.deadline = self.server.now + (self.server.limits.body_timeout_s if self._in_message else self.server.limits.keep_alive_s)
