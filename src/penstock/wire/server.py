@@ -225,9 +225,10 @@ class Connection(asyncio.Protocol):
                 await self.server.handler(request, responder)
         except ClientGone:
             return False
-        except Exception:
-            self.abort()  # the loop reports it; the client must not wait for an answer that will not come
-            raise
+        except Exception as error:
+            self.abort()  # the client must not wait for an answer that will not come
+            self.server.loop.call_exception_handler({"message": f"the handler of {request.path} failed", "exception": error})
+            return False
         finally:
             self._handling = False
             self.deadline = self.server.now + (self.server.limits.body_timeout_s if self._in_message else self.server.limits.keep_alive_s)
