@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.rig import GATEWAY_CORE, LOAD_CORE, cpu_s, free_port, get, machine, need, process, rss_mb, tree, wait_for
+from bench.traffic import PROMPT, QUESTION
 
 ANSWER = {
     "id": "chatcmpl-abc123",
@@ -26,9 +27,9 @@ ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Paris. " * 20}, "logprobs": None, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 57, "completion_tokens": 33, "total_tokens": 90, "prompt_tokens_details": {"cached_tokens": 0}},
 }
-PROMPT = "You are a helpful assistant that answers questions about geography. Keep the answers short, factual and friendly."
-QUESTION = "What is the capital of France, and since when has it been the capital? Please answer in one or two sentences."
 
+RATE = 2000
+"""requests a second of the paced load"""
 NGINX = """worker_processes 1; daemon off; pid {dir}/{name}.pid; error_log {dir}/{name}.log crit;
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {dir}/{name}-body; proxy_temp_path {dir}/{name}-proxy;
@@ -113,6 +114,9 @@ def one_run(scratch: Path, gateway: Gateway, seconds: float, run: int) -> dict[s
     row = {"miss_us": unary(scratch, gateway, seconds, f"r{run}-{time.time_ns()}-")}
     if gateway.name == "penstock":
         row["hit_us"] = unary(scratch, gateway, seconds, "same")
+    for load, mark in (("miss", f"p{run}-{time.time_ns()}-"), ("hit", "same")):
+        if load == "miss" or gateway.name == "penstock":
+            row[f"paced_{load}_us"] = paced(gateway, seconds, mark)
     alone = wrk(scratch, gateway.url, 1, seconds, f"alone{run}-{time.time_ns()}-")
     row |= {"p50_us": alone.p50_us, "p99_us": alone.p99_us}
     row["chunk_us"] = streams(gateway, seconds)
@@ -133,6 +137,16 @@ def unary(scratch: Path, gateway: Gateway, seconds: float, mark: str) -> float:
     return (cpu_s(gateway.pid) - before) / load.requests * 1e6
 
 
+def paced(gateway: Gateway, seconds: float, mark: str) -> float:
+    """CPU microseconds per request at a steady rate, the same for every gateway."""
+    settled(gateway)
+    before = cpu_s(gateway.pid)
+    command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "bench.paced_load", gateway.url, "32", str(RATE), str(seconds), mark]
+    requests, _, _ = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    settled(gateway)
+    return (cpu_s(gateway.pid) - before) / requests * 1e6
+
+
 def streams(gateway: Gateway, seconds: float) -> float:
     """CPU microseconds per streamed event, 64 streams at once of 64 events 2 ms apart."""
     settled(gateway)
@@ -147,7 +161,7 @@ def streams(gateway: Gateway, seconds: float) -> float:
 def settled(gateway: Gateway) -> None:
     """Waits until Penstock's controller has taken everything in, so that its work is in the figure."""
     while gateway.name == "penstock":
-        time.sleep(0.3)
+        time.sleep(1.0)
         lag = re.search(r"^penstock_journal_lag_entries (\S+)$", get(f"{gateway.url}/metrics"), re.MULTILINE)
         if lag is not None and float(lag[1]) == 0:
             return
@@ -269,6 +283,8 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     found = {
         "miss": ours["miss_us"] / limit["miss_us"],
         "hit": ours["hit_us"] / limit["miss_us"],
+        "paced_miss": ours["paced_miss_us"] / limit["paced_miss_us"],
+        "paced_hit": ours["paced_hit_us"] / limit["paced_miss_us"],
         "added_p50": (ours["p50_us"] - direct) / (limit["p50_us"] - direct),
         "chunk": ours["chunk_us"] / limit["chunk_us"],
     }
@@ -277,10 +293,12 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-BARS = {"miss": 7.0, "hit": 4.0, "added_p50": 6.0, "chunk": 3.5}
+BARS = {"miss": 7.0, "hit": 4.0, "paced_miss": 7.0, "paced_hit": 4.0, "added_p50": 6.0, "chunk": 3.5}
 _WORDS = {
-    "miss": "CPU per request, nothing cached",
-    "hit": "CPU per exact cache hit",
+    "miss": "CPU per request, nothing cached, saturated",
+    "hit": "CPU per exact cache hit, saturated",
+    "paced_miss": f"CPU per request at {RATE:,} a second",
+    "paced_hit": f"CPU per exact cache hit at {RATE:,} a second",
     "added_p50": "added median latency, one connection",
     "chunk": "CPU per streamed event",
 }
@@ -296,9 +314,9 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"{name:10}" + "".join(f"  {key} {value:,.1f}" for key, value in row.items()))
     lines.append("")
     for key, words in _WORDS.items():
-        lines.append(f"{words:40} {result['ratios'][key]:5.2f} x nginx   (bar {BARS[key]:g})")
+        lines.append(f"{words:46} {result['ratios'][key]:5.2f} x nginx   (bar {BARS[key]:g})")
     if "litellm_miss" in result["ratios"]:
-        lines.append(f"{'CPU per request of LiteLLM':40} {result['ratios']['litellm_miss']:5.0f} x Penstock")
+        lines.append(f"{'CPU per request of LiteLLM, saturated':46} {result['ratios']['litellm_miss']:5.0f} x Penstock")
     if "soak" in result:
         lines.append("soak: " + ", ".join(f"{key} {value:,.0f}" for key, value in result["soak"].items()))
     return "\n".join(lines)

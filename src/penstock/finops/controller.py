@@ -13,7 +13,7 @@ import orjson
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.intake import Intaker
 from penstock.finops.metrics import Gauges, MetricsAggregator
-from penstock.ports.journal import JournalReader
+from penstock.ports.journal import JournalError, JournalReader
 from penstock.ports.usage_store import StoreError, UsageStore
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
@@ -57,9 +57,9 @@ class Controller:
                 taken = await asyncio.to_thread(self._intaker.step)
                 self._metrics.observe(self._new)
                 self._new.clear()
-            except StoreError as error:
+            except (StoreError, JournalError) as error:
                 if self._store_up or pause == IDLE_S:
-                    self._log(f"error: the store takes nothing in, the journal keeps it: {error}")
+                    self._log(f"error: the store takes nothing in, the journal keeps it: {error}\nhint: {error.hint}")
                 self._store_up = False
                 if stopping:
                     return
