@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from bench.rig import free_port, machine, tree
-from penstock.bootstrap import open_store
+from penstock.bootstrap import open_reading
 from penstock.config.load import load
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.units import format_usd
+from penstock.finops.intake import pending
 from penstock.wire.client import Address, Pool, Timeouts, WireError
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
@@ -151,13 +152,15 @@ price = {{ input = 0.15, output = 0.60 }}
         pool.close()
 
     def _judge(self) -> Result:
-        store = open_store(load(self.config, {}))
-        with store.snapshot() as snapshot:
+        """The ledger is the store and what stands on the journal beyond it: a controller killed last leaves its work to the next."""
+        with open_reading(load(self.config, {})) as (snapshot, reader):
             everything = CostQuery(since_ns=0, until_ns=2**62)
-            records = {record.id: record for record in snapshot.records(everything)}
+            stored = list(snapshot.records(everything))
             total = sum(sums.cost for _, sums in snapshot.sums(everything))
-        store.close()
-        assert total == sum(record.cost or 0 for record in records.values()), "sums and records disagree"
+            waiting = list(pending(reader, snapshot))
+        assert total == sum(record.cost or 0 for record in stored), "sums and records disagree"
+        records = {record.id: record for record in (*stored, *waiting)}
+        assert len(records) == len(stored) + len(waiting), "a request stands in the ledger twice"
         lost = [id for id in self.finished if id not in records or records[id].outcome not in ("ok", "client_closed")]
         wrong = [id for id, told in self.finished.items() if id in records and format_usd(records[id].cost) != told]
         return Result(self.kills, len(self.finished), lost, wrong, Counter(_kind(record) for record in records.values()))
