@@ -197,7 +197,7 @@ def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gate
     from penstock.gateway.targets import Targets
     from penstock.gateway.upstreams import Upstreams
 
-    plugs = {key: _upstream(key, upstream, environ, settings.server.max_answer) for key, upstream in settings.upstreams.items()}
+    plugs = {key: upstream(key, given, environ, settings.server.max_answer) for key, given in settings.upstreams.items()}
     baseline = settings.server.baseline
     return Gateway(
         settings=settings,
@@ -218,13 +218,17 @@ def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gate
     )
 
 
-def _upstream(name: str, upstream: Upstream, environ: Mapping[str, str], max_answer: int) -> "OpenAIUpstream":
-    from penstock.adapters.upstreams.openai import OpenAIUpstream
+def upstream(name: str, given: Upstream, environ: Mapping[str, str], max_answer: int) -> "OpenAIUpstream":
+    """An upstream of the config, plugged in. Raises `ConfigError` when its secret is not set."""
+    from penstock.adapters.upstreams.openai import OpenAIReplica, OpenAIUpstream
     from penstock.wire.client import Timeouts
 
-    key = reveal(upstream.api_key, environ, f"upstreams.{name}.api_key") if upstream.api_key is not None else None
-    timeouts = Timeouts(upstream.timeout.connect, upstream.timeout.first_token, upstream.timeout.idle)
-    return OpenAIUpstream(name, upstream.base_urls, key, timeouts, max_answer, upstream.ca_file)
+    key = reveal(given.api_key, environ, f"upstreams.{name}.api_key") if given.api_key is not None else None
+    limits = given.timeout
+    timeouts = Timeouts(limits.connect, limits.first_token, limits.idle)
+    answer_s = limits.answer if limits.answer is not None else 5 * limits.first_token
+    replicas = [OpenAIReplica(url, key, timeouts, answer_s, max_answer, given.ca_file) for url in given.base_urls]
+    return OpenAIUpstream(name, replicas)
 
 
 def _cache(settings: Settings) -> "Cache | None":

@@ -49,6 +49,24 @@ def test_the_life_of_a_key(project: Path) -> None:
     assert "revoked before" in again.stderr
 
 
+def test_a_dry_run_writes_nothing(project: Path) -> None:
+    planned = penstock("keys", "create", "--tag", "team=search", "--expires", "90d", "--dry-run", cwd=project)
+    assert (planned.returncode, planned.stdout) == (0, "")
+    assert "would make a key: team=search; models: all; expires: 2" in planned.stderr
+    plan = json.loads(penstock("keys", "create", "--model", "auto", "--dry-run", "--json", cwd=project).stdout)
+    assert (plan["dry_run"], plan["models"], "secret" in plan) == (True, ["auto"], False)
+    assert penstock("keys", "create", "--tag", "team", "--dry-run", cwd=project).returncode == 2
+    assert not (project / "penstock.db").exists()
+
+    penstock("keys", "create", cwd=project)
+    (key,) = keys(project)
+    planned = penstock("keys", "revoke", key["id"], "--dry-run", cwd=project)
+    assert (planned.returncode, planned.stderr) == (0, f"would revoke {key['id']}\n")
+    assert keys(project) == [key]
+    penstock("keys", "revoke", key["id"], "--yes", cwd=project)
+    assert penstock("keys", "revoke", key["id"], "--dry-run", cwd=project).returncode == 1
+
+
 def test_the_secret_is_nowhere_on_disk(project: Path) -> None:
     made = json.loads(penstock("keys", "create", "--json", cwd=project).stdout)
     content = b"".join(file.read_bytes() for file in project.rglob("*") if file.is_file())

@@ -217,6 +217,29 @@ def test_a_next_segment_that_cannot_be_opened_keeps_the_last_one(tmp_path: Path,
     assert entries(read(tmp_path)) == list(FIVE)
 
 
+@pytest.mark.parametrize("call", ["open", "pread"])
+def test_a_segment_that_cannot_be_read_keeps_only_its_writer_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    for name in ("a", "b", "c"):
+        journal = FileJournal(tmp_path, name, "never", segment_bytes=10)
+        write(journal, record(f"{name}1"), record(f"{name}2"))
+        journal.close()
+    broken = (tmp_path / "b.000000.jsonl").stat().st_ino
+    real = getattr(os, call)
+
+    def refusing(file: Path | int, *rest: int) -> object:
+        if (os.fstat(file) if isinstance(file, int) else file.stat()).st_ino == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(file, *rest)
+
+    monkeypatch.setattr(os, call, refusing)
+    chunks: list[Chunk] = []
+    with pytest.raises(JournalError, match=r"cannot read the journal .*input/output error, and 2 later of its writer") as refusal:
+        chunks.extend(JournalDirectory(tmp_path).read({}))
+    assert "[server] journal" in refusal.value.hint
+    monkeypatch.undo()
+    assert len(entries(read(tmp_path))) == 6
+
+
 def failing(number: int) -> "type[None]":
     def fail(*args: object, **options: object) -> None:
         raise OSError(number, os.strerror(number))

@@ -34,7 +34,6 @@ from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
 from penstock.ports.journal import JournalError
 from penstock.ports.key_store import ApiKey
-from penstock.wire.client import Timeouts
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
 from penstock.wire.server import Limits, Server, serve
@@ -236,10 +235,7 @@ def _gateway(settings: Settings, upstreams: Mapping[str, OpenAIUpstream], journa
 
 
 def _upstream(name: str, settings: Settings, environ: Mapping[str, str]) -> OpenAIUpstream:
-    given = settings.upstreams[name]
-    timeouts = Timeouts(given.timeout.connect, given.timeout.first_token, given.timeout.idle)
-    key = environ[given.api_key.env] if given.api_key is not None else None
-    return OpenAIUpstream(name, given.base_urls, key, timeouts, settings.server.max_answer, given.ca_file)
+    return bootstrap.upstream(name, settings.upstreams[name], environ, settings.server.max_answer)
 
 
 def chat_body(text: str = "hi", **fields: Any) -> bytes:

@@ -79,26 +79,48 @@ async def test_nothing_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    "play", [hanging(), resetting(), closing(b"garbage"), answer(ERROR, 503), answer(ERROR, 429), resetting(GOOD[:-9])]
+    ("play", "tries_booked_whole"),
+    [
+        (hanging(), 1),
+        (resetting(), 1),
+        (closing(b"garbage"), 1),
+        (answer(ERROR, 503), 0),
+        (answer(ERROR, 429), 0),
+        (resetting(GOOD[:-9]), 1),
+    ],
 )
 @on_loop
-async def test_a_failure_before_the_first_byte_is_tried_again_elsewhere(play: Play) -> None:
+async def test_a_failure_before_the_first_byte_is_tried_again_elsewhere(play: Play, tries_booked_whole: int) -> None:
     async with scripted(play) as bad, scripted(GOOD) as good, rig(one_upstream(bad.url, good.url, upstream=QUICK)) as running:
         reply = await running.chat()
         assert reply.status == 200 and reply.json == completion()
         record = running.record
-        assert (record.outcome, record.cost, record.replica) == ("ok", 20_000, f"127.0.0.1:{good.port}")
+        assert record.reserved is not None
+        wasted = tries_booked_whole * record.reserved
+        assert (record.outcome, record.cost, record.wasted_cost) == ("ok", 20_000 + wasted, wasted)
+        assert (record.replica, record.cost_basis) == (f"127.0.0.1:{good.port}", "estimated" if wasted else "measured")
         assert [attempt.replica for attempt in record.attempts] == [f"127.0.0.1:{bad.port}", f"127.0.0.1:{good.port}"]
         assert (len(bad.asked), len(good.asked)) == (1, 1)
 
 
 @on_loop
 async def test_a_stream_is_tried_again_until_a_byte_of_it_was_sent() -> None:
-    plays = (hanging(STREAM_HEAD), resetting(STREAM_HEAD), closing(STREAM_HEAD + b"5\r\ndata:\r\n"), GOOD_STREAM)
+    plays = (resetting(STREAM_HEAD), resetting(), closing(STREAM_HEAD + b"5\r\ndata:\r\n"), GOOD_STREAM)
     async with scripted(*plays) as upstream, rig(one_upstream(upstream.url, upstream=f"retries = 3\n{QUICK}")) as running:
         reply = await running.chat(stream=True)
         assert reply.whole and reply.text == "hello"
-        assert (running.record.outcome, len(running.record.attempts), running.record.cost) == ("ok", 4, 20_000)
+        record = running.record
+        assert (record.outcome, len(record.attempts), record.cost) == ("ok", 4, 20_000 + 3 * (record.reserved or 0))
+
+
+@on_loop
+async def test_a_try_that_timed_out_is_booked_whole_and_not_repeated_on_the_same_replica() -> None:
+    async with scripted(hanging()) as slow, rig(one_upstream(slow.url, upstream=QUICK)) as running:
+        assert (await running.chat()).status == 504
+        record = running.record
+        assert len(slow.asked) == 1
+        assert record.reserved and (record.model, record.cost, record.wasted_cost) == ("m", record.reserved, record.reserved)
+        assert (record.tokens_basis, record.cost_basis, record.outcome) == ("estimated", "estimated", "error")
 
 
 # streams that break off

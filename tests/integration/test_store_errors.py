@@ -1,5 +1,7 @@
 """A store that cannot be used says which, why, and what to do about it; a password is never part of it."""
 
+import os
+import resource
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -74,6 +76,41 @@ def test_a_store_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.
     other.close()
     assert store.take_in(Intake([record("a")], (), (), {})) == 1
     store.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda url: open_keys(url).all(),
+        lambda url: open_store(url).snapshot().__enter__(),
+        lambda url: open_store(url).prepare(),
+    ],
+    ids=["keys", "snapshot", "prepare"],
+)
+def test_no_descriptor_left(tmp_path: Path, use: Callable[[str], object]) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    store = open_store(url)
+    store.prepare()
+    store.close()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="cannot be opened"):
+            use(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(os.listdir("/proc/self/fd")) == held
+    assert open_keys(url).all() == []
+
+
+def test_a_path_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refused)
+    with pytest.raises(StoreError, match="cannot be opened"), SqliteStore(tmp_path / "ledger.db").snapshot():
+        pass
 
 
 def test_a_path_with_odd_characters(tmp_path: Path) -> None:

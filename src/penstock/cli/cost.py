@@ -24,7 +24,10 @@ def register(app: typer.Typer) -> None:
 def cost(
     by: Annotated[
         list[str] | None,
-        typer.Option(help="Keys to group by, with commas between them: tags, model, tier, upstream, cache, day ...", metavar="KEYS"),
+        typer.Option(
+            help="Keys to group by, with commas between them: tags, model, tier, upstream, cache, day, hour ... Days and hours are UTC.",
+            metavar="KEYS",
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(help="Start: `30d` back from now, month `2026-10`, date or instant. [default: 30d]", metavar="WHEN")

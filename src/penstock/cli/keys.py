@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.options import CONFIG_FILE, RUN, ConfigOption, JsonOption, QuietOption, YesOption
+from penstock.cli.options import CONFIG_FILE, RUN, ConfigOption, DryRunOption, JsonOption, QuietOption, YesOption
 from penstock.cli.output import WRONG_USAGE, CommandError, confirm, print_json, say, stdout_console
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def create(
         list[str] | None, typer.Option(help="Model or route that it may ask for; repeatable; none: all.", metavar="NAME")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="Time after which it is refused, such as `90d`.", metavar="DURATION")] = None,
+    dry_run: DryRunOption = False,
     config: ConfigOption = CONFIG_FILE,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -56,6 +57,9 @@ def create(
         models=_models(settings, model or ()),
         expires_ns=_expiry(expires, now),
     )
+    if dry_run:
+        _show_plan(key, now, json, quiet)
+        return
     store.add(key)
     if json:
         print_json({"secret": secret} | _public(key, now))
@@ -79,6 +83,7 @@ def list_(config: ConfigOption = CONFIG_FILE, json: JsonOption = False) -> None:
 
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `penstock keys list` shows it.")],
+    dry_run: DryRunOption = False,
     config: ConfigOption = CONFIG_FILE,
     yes: YesOption = False,
     json: JsonOption = False,
@@ -92,13 +97,22 @@ def revoke(
     if key_id not in known:
         raise CommandError(f"there is no key `{key_id}`", nearest(key_id, list(known)[-5:], "see `penstock keys list`"))
     now = time.time_ns()
-    if not confirm(f"revoke {key_id} ({_described(known[key_id].tags) or 'no tags'})?", yes):
+    if not dry_run and not confirm(f"revoke {key_id} ({_described(known[key_id].tags) or 'no tags'})?", yes):
         raise typer.Abort()
-    if not store.revoke(key_id, now):
+    if known[key_id].revoked_ns is not None or not (dry_run or store.revoke(key_id, now)):
         raise CommandError(f"{key_id} was revoked before", "nothing is left to do: see `penstock keys list`")
     if json:
-        print_json({"id": key_id, "revoked": _instant(now)})
-    say(f"revoked {key_id}", quiet or json)
+        print_json({"id": key_id, "dry_run": True} if dry_run else {"id": key_id, "revoked": _instant(now)})
+    say(f"{'would revoke' if dry_run else 'revoked'} {key_id}", quiet or json)
+
+
+def _show_plan(key: "ApiKey", now_ns: int, json: bool, quiet: bool) -> None:
+    """What `create` would make. Its id and secret are drawn anew each time, so neither is shown."""
+    if json:
+        print_json({"dry_run": True} | {name: value for name, value in _public(key, now_ns).items() if name not in ("id", "prefix")})
+        return
+    models, expires = ", ".join(key.models) or "all", _instant(key.expires_ns) or "never"
+    say(f"would make a key: {_described(key.tags) or 'no tags'}; models: {models}; expires: {expires}", quiet)
 
 
 def _open(config: Any) -> "tuple[Settings, KeyStore]":

@@ -12,6 +12,9 @@ from penstock.config.settings import Server, Settings
 def problems(settings: Settings) -> Iterator[Problem]:
     """Findings about `[server] [auth] [tags] [cache]`."""
     yield from _listen_problems(settings)
+    if settings.auth.admin_key is not None:
+        text = "nothing asks for this key yet: there is no console, and /metrics needs none"
+        yield warning("auth.admin_key", text, "remove it for now, and do not count on it")
     yield from _place_problems(settings.server)
     baseline = settings.server.baseline
     if baseline is not None and baseline not in settings.tiers:
@@ -54,9 +57,8 @@ def _listen_problems(settings: Settings) -> Iterator[Problem]:
         return
     if not settings.auth.required:
         yield warning("auth.required", f"whoever reaches {settings.server.listen} can spend", "set required = true and make keys")
-    if settings.auth.admin_key is None:
-        hint = 'set admin_key = { env = "PENSTOCK_ADMIN" }'
-        yield warning("auth.admin_key", "none is set, so admin endpoints are closed beyond this host", hint)
+    hint = "let a proxy or a firewall keep strangers from /metrics"
+    yield warning("server.listen", f"/metrics is open to whoever reaches {settings.server.listen}, with or without a key", hint)
 
 
 def _place_problems(server: Server) -> Iterator[Problem]:

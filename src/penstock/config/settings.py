@@ -75,7 +75,7 @@ class Auth(Table, frozen=True):
         bool,
         doc("Every call needs a key made by `penstock keys create` (`Authorization: Bearer`, or `x-api-key`)."),
     ] = False
-    admin_key: Annotated[Secret | None, doc("Key of the console and the admin endpoints; needed when `listen` is not loopback.")] = None
+    admin_key: Annotated[Secret | None, doc("Key of the console and the admin endpoints, which are not built yet.")] = None
 
 
 class Tags(Table, frozen=True):
@@ -93,8 +93,9 @@ class Timeouts(Table, frozen=True):
     """How long each stage of an upstream call may take."""
 
     connect: Annotated[Duration, doc("To have a connection, TLS included.")] = Duration(2)
-    first_token: Annotated[Duration, doc("From the request being sent to the first byte of the answer.")] = Duration(60)
+    first_token: Annotated[Duration, doc("From the request being sent to the first byte of a streamed answer.")] = Duration(60)
     idle: Annotated[Duration, doc("Between two pieces of an answer.")] = Duration(30)
+    answer: Annotated[Duration | None, doc("To a whole answer that is not streamed; by default five times `first_token`.")] = None
 
 
 class Upstream(Table, frozen=True):

@@ -5,7 +5,7 @@ It may die and come back at any time: what it has taken in stands in the store, 
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ import orjson
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.intake import Intaker
 from penstock.finops.metrics import Gauges, MetricsAggregator
-from penstock.ports.journal import JournalError, JournalReader
+from penstock.ports.journal import Chunk, JournalError, JournalReader
 from penstock.ports.usage_store import StoreError, UsageStore
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
@@ -29,12 +29,43 @@ _PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _BY_REPLICA = {"upstream_outstanding": "penstock_upstream_outstanding", "circuit_open": "penstock_circuit_open"}
 
 
+class _Journal:
+    """The journal as the intake reads it: what cannot be read is told of once and waits, while the rest is taken in."""
+
+    def __init__(self, reader: JournalReader, log: Callable[[str], None]) -> None:
+        self._reader, self._log = reader, log
+        self._told: dict[str, str] = {}
+
+    @property
+    def whole(self) -> bool:
+        """The last read reached every segment."""
+        return "read" not in self._told
+
+    def read(self, offsets: dict[str, int], limit: int = 5000) -> Iterator[Chunk]:
+        try:
+            yield from self._reader.read(offsets, limit)
+        except JournalError as problem:
+            self.tell("read", problem)
+        else:
+            self._told.pop("read", None)
+
+    def discard(self, segment: str) -> None:
+        self._reader.discard(segment)
+        self._told.pop("discard", None)
+
+    def tell(self, act: str, problem: JournalError) -> None:
+        if self._told.get(act) != str(problem):
+            self._log(f"error: {problem}\nhint: {problem.hint}")
+        self._told[act] = str(problem)
+
+
 class Controller:
     """The running controller of one host."""
 
     def __init__(self, reader: JournalReader, store: UsageStore, metrics: MetricsAggregator, log: Callable[[str], None]) -> None:
         self._new: list[UsageRecord] = []
-        self._intaker = Intaker(reader, store, self._new.extend)
+        self._journal = _Journal(reader, log)
+        self._intaker = Intaker(self._journal, store, self._new.extend)
         self._metrics = metrics
         self._log = log
         self._store_up = False
@@ -54,10 +85,10 @@ class Controller:
         while True:
             stopping = stop.is_set()
             try:
-                taken = await asyncio.to_thread(self._intaker.step)
+                taken = await asyncio.to_thread(self._step)
                 self._metrics.observe(self._new)
                 self._new.clear()
-            except (StoreError, JournalError) as error:
+            except StoreError as error:
                 if self._store_up or pause == IDLE_S:
                     self._log(f"error: the store takes nothing in, the journal keeps it: {error}\nhint: {error.hint}")
                 self._store_up = False
@@ -68,12 +99,19 @@ class Controller:
                 if not self._store_up and pause > IDLE_S:
                     self._log("the store takes in again")
                 self._store_up, pause = True, IDLE_S
-                self._ready = self._ready or self._intaker.caught_up
+                self._ready = self._ready or (self._intaker.caught_up and self._journal.whole)
                 if taken >= FULL_PASS:
                     continue
                 if stopping and not taken:
                     return
             await _sleep_or_stop(stop, pause)
+
+    def _step(self) -> int:
+        try:
+            return self._intaker.step()
+        except JournalError as problem:  # only a discard is left to raise it: by then all is taken in, and the segment keeps its offset
+            self._journal.tell("discard", problem)
+            return 0
 
     async def _answer(self, request: Request, responder: Responder) -> None:
         path = request.path

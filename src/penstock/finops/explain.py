@@ -167,9 +167,13 @@ def _cost(record: UsageRecord, prices: Prices) -> tuple[Sum | None, str]:
     if record.cost is None:
         why = _why(record.model, prices) or "no price was known for this model or token class when it was admitted"
         return None, f"unpriced: {why}"
+    wasted = record.wasted_cost or 0
+    if wasted and wasted == record.cost:
+        return None, "no answer came, but the tries may have been worked for: each is booked whole, marked estimated"
     if record.tokens.total == 0:
         return None, "no model processed a token"
-    return _checked(record.model, record.tokens, record.cost, _entry(record, prices), _entry_name(record))
+    lines, note = _checked(record.model, record.tokens, record.cost - wasted, _entry(record, prices), _entry_name(record))
+    return lines, f"{note}, plus {format_usd(wasted)} USD for tries that brought no answer, booked whole" if wasted else note
 
 
 def _counterfactual(record: UsageRecord, prices: Prices) -> tuple[Sum | None, str]:

@@ -113,7 +113,14 @@ class MetricsAggregator:
         return generate_latest(_Families([*self._families(), *_gauge_families(gauges)]))
 
     def _counts_of(self, record: UsageRecord) -> _Counts:
-        key: Labels = (record.model, record.tier, record.upstream, record.endpoint, record.sla, *map(record.tags.get, self._tags))
+        key: Labels = (
+            record.model,
+            record.tier,
+            record.upstream,
+            _endpoint(record.endpoint),
+            record.sla,
+            *map(record.tags.get, self._tags),
+        )
         counts = self._counts.get(key)
         if counts is None:
             key = self._bounded(key, self._counts)
@@ -130,7 +137,7 @@ class MetricsAggregator:
 
     def _spread(self, record: UsageRecord) -> None:
         error = None if record.outcome == "ok" else record.outcome
-        key: Labels = (record.model, record.tier, record.upstream, record.endpoint, record.response_model, error)
+        key: Labels = (record.model, record.tier, record.upstream, _endpoint(record.endpoint), record.response_model, error)
         spread = self._spreads.get(key)
         if spread is None:
             if len(self._spreads) >= self._bound:
@@ -212,6 +219,14 @@ class _Families(Collector):
 
     def collect(self) -> Iterable[Family]:
         return self._families
+
+
+def _endpoint(endpoint: str) -> str:
+    """The label for an endpoint or a path that was passed through: paths are made up by clients, labels are not."""
+    if endpoint in names.METERED:
+        return endpoint
+    name = endpoint.removeprefix("/v1/").partition("/")[0]
+    return name if name in names.PASSED_THROUGH else OTHER
 
 
 def _attempt_outcome(attempt: Attempt) -> str:

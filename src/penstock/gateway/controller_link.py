@@ -26,15 +26,15 @@ class ControllerLink:
         self.ready = False
 
     async def hand_over(self, request: Request, responder: Responder) -> None:
-        """Passes a request to the controller and its answer back."""
-        target = f"{request.path}?{request.query}" if request.query else request.path
-        if target.startswith("/-/"):
+        """Passes a request to the controller and its answer back. The target goes over as it was sent, never decoded."""
+        if not _is_page(request.path):
             refusal = Refusal(404, "input", "there is no such page")
             responder.send(404, refusal.headers(), refusal.body())
             return
         kept = [pair for pair in request.headers if pair[0] not in HOP_BY_HOP and pair[0] != b"content-length"]
+        method = "GET" if request.method == "HEAD" else request.method  # the responder leaves the body out
         try:
-            answer = await self._pool.send(_message(request.method, target, header_lines(kept), request.body))
+            answer = await self._pool.send(_message(method, request.target, header_lines(kept), request.body))
             body = await answer.read()
         except WireError:
             refusal = Refusal(
@@ -58,5 +58,11 @@ class ControllerLink:
             await asyncio.sleep(REPORT_S if self.ready else 0.05)
 
 
+def _is_page(path: str) -> bool:
+    """Whether a decoded path is for clients: `/-/` is between the processes, however its slashes and dots are written."""
+    segments = path.split("/")
+    return next(filter(None, segments), "") != "-" and "." not in segments and ".." not in segments
+
+
 def _message(method: str, target: str, headers: bytes, body: bytes) -> bytes:
-    return f"{method} {target} HTTP/1.1\r\n".encode() + headers + b"content-length: %d\r\n\r\n" % len(body) + body
+    return f"{method} {target} HTTP/1.1\r\n".encode("latin-1") + headers + b"content-length: %d\r\n\r\n" % len(body) + body

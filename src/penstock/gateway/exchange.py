@@ -3,6 +3,7 @@
 import time
 from random import getrandbits
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +20,15 @@ MODEL_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings"})
 """endpoints whose body must name a model; all others are passed through, by their path"""
 STREAM_ENDPOINTS = frozenset({"chat.completions", "completions"})
 """endpoints whose streams tell usage when asked, and end with a finish reason and `[DONE]`"""
+
+LONGEST_ENDPOINT = 100
+"""characters of a passed-through path that the ledger keeps"""
+_SAFE = "/:@!$&'()*+,;=~"
+
+
+def passed_path(path: str) -> str:
+    """A decoded path as an upstream and the ledger may see it: what could break a line is percent-encoded again."""
+    return quote(path, _SAFE)
 
 
 def new_id(admitted_ns: int) -> str:
@@ -77,7 +87,9 @@ class Exchange(msgspec.Struct):
     attempts: list[Attempt] = []
     route: list[str] = []
     worked: bool = False
-    """an upstream may have done work that is billed"""
+    """the answer at hand is one that an upstream worked for"""
+    wasted: list[Candidate] = []
+    """tries that may have been worked for, but brought no answer: timed out, broken off, left by the client"""
 
     # what came back
     answer: Answer | None = None
@@ -103,4 +115,6 @@ class Exchange(msgspec.Struct):
 def begin(endpoint: str, request: Request, responder: Responder) -> Exchange:
     """A request at the instant of its admission."""
     admitted_ns = time.time_ns()
-    return Exchange(endpoint, request, responder, new_id(admitted_ns), admitted_ns, time.perf_counter(), read_heads(request.headers))
+    return Exchange(
+        endpoint[:LONGEST_ENDPOINT], request, responder, new_id(admitted_ns), admitted_ns, time.perf_counter(), read_heads(request.headers)
+    )

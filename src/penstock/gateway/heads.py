@@ -5,6 +5,8 @@ import msgspec
 from penstock.domain.dialects.content import normal_tag
 from penstock.wire.message import HOP_BY_HOP, Headers
 
+SECRET_PREFIX = b"psk_"
+"""how keys of our own making begin"""
 TAG = b"penstock-tag-"
 _OURS = b"penstock-"
 _NOT_FORWARDED = HOP_BY_HOP | {b"host", b"content-length", b"api-key", b"cookie", b"accept-encoding", b"expect"}
@@ -18,6 +20,8 @@ class Heads(msgspec.Struct, gc=False):
     tags: dict[str, str] | None = None
     cache: bytes = b""
     upstream: str = ""
+    variants: tuple[str, ...] = ()
+    """headers that ask the upstream for another behaviour: part of the cache key"""
 
 
 def read_heads(headers: Headers) -> Heads:
@@ -30,13 +34,21 @@ def read_heads(headers: Headers) -> Heads:
             _ours(heads, name, value)
         elif name == b"authorization":
             scheme, _, token = value.partition(b" ")
-            if scheme.lower() == b"bearer" and heads.secret is None:
-                heads.secret = token.strip() or None
+            if scheme.lower() == b"bearer":
+                _secret(heads, token.strip())
         elif name == b"x-api-key":
-            heads.secret = heads.secret or value.strip() or None
+            _secret(heads, value.strip())
         else:
             heads.forwarded.append((name, value))
+            if name.endswith(b"-beta"):
+                heads.variants += (name.decode("latin-1"), value.decode("latin-1"))
     return heads
+
+
+def _secret(heads: Heads, secret: bytes) -> None:
+    """Keeps a key of ours before any other: SDKs always send one of some system's."""
+    if secret and (heads.secret is None or (secret.startswith(SECRET_PREFIX) and not heads.secret.startswith(SECRET_PREFIX))):
+        heads.secret = secret
 
 
 def _ours(heads: Heads, name: bytes, value: bytes) -> None:

@@ -2,10 +2,10 @@
 
 import time
 from typing import Protocol
-from urllib.parse import quote
 
 import orjson
 
+from penstock.gateway.exchange import passed_path
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.heads import read_heads
 from penstock.gateway.pipeline import run
@@ -16,8 +16,6 @@ from penstock.wire.responder import Responder
 
 ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
 _JSON = [(b"content-type", b"application/json")]
-_SAFE = "/:@!$&'()*+,;=~"
-"""what stands in a path as it is; the rest is percent-encoded before an upstream or a header sees it"""
 _REFUSALS = {
     400: ("the request is not valid HTTP", "Check the client's HTTP library and its proxies"),
     408: ("the request did not arrive in time", "Send head and body without long pauses"),
@@ -44,7 +42,7 @@ class Front:
 
     async def __call__(self, request: Request, responder: Responder) -> None:
         path = request.path
-        endpoint = ENDPOINTS.get(path)
+        endpoint = ENDPOINTS.get(path) or ENDPOINTS.get(_tidy(path))
         if endpoint is not None:
             if request.method == "POST":
                 await run(self._gateway, endpoint, request, responder)
@@ -53,7 +51,7 @@ class Front:
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             await self._models(request, responder)
         elif path.startswith("/v1/") and ".." not in path.split("/"):
-            await run(self._gateway, quote(path, _SAFE), request, responder)
+            await run(self._gateway, passed_path(path), request, responder)
         elif path == "/healthz":
             responder.send(200, _JSON, b'{"status":"ok"}')
         elif path == "/readyz" and self._controller.ready:
@@ -80,6 +78,11 @@ class Front:
             _refuse(
                 responder, Refusal(404, "input", f"there is no model `{wanted[:200]}` here", f"There are: {near}", code="model_not_found")
             )
+
+
+def _tidy(path: str) -> str:
+    """A path without doubled or trailing slashes: what means a metered endpoint to an upstream means it here."""
+    return "/" + "/".join(part for part in path.split("/") if part)
 
 
 def _model(name: str) -> dict[str, object]:

@@ -10,7 +10,6 @@ from penstock.ports.usage_store import StoreError
 REFRESH_S = 2.0
 LOOK_PAUSE_S = 0.2
 """between two looks for unknown keys: a key works at once after it was made, and a flood of wrong ones costs five reads a second"""
-SECRET_PREFIX = b"psk_"
 
 
 class KeyRing:
@@ -34,9 +33,10 @@ class KeyRing:
             self._looked_at = time.monotonic()
             try:
                 keys = await asyncio.to_thread(self._load)
-            except StoreError as error:
+            except Exception as error:  # whatever it is: a ring that stands still would take revoked keys for ever
                 if not self._failing:
-                    self._log(f"keys cannot be refreshed, the last known ones stay valid: {error}")
+                    reason = error if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+                    self._log(f"keys cannot be refreshed, the last known ones stay valid: {reason}")
                 self._failing = True
                 return
             self._failing = False

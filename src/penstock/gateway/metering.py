@@ -1,5 +1,7 @@
 """What a request used and cost, from what its upstream said of it; without a word of usage, an estimate that says so."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from penstock.domain.dialects.content import text_bytes
@@ -8,8 +10,10 @@ from penstock.domain.dialects.usage import UsageError, estimate_tokens, tokens_f
 from penstock.domain.ledger.costing import counterfactual, price_call, price_recall
 from penstock.domain.ledger.record import Basis
 from penstock.domain.units import format_usd
+from penstock.gateway.bounds import worst_case_of
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.targets import Candidate
 from penstock.wire.message import Headers
 
 
@@ -22,6 +26,7 @@ class Metered(msgspec.Struct, frozen=True):
     cost: int | None = None
     list_cost: int | None = None
     cost_basis: Basis = "measured"
+    wasted_cost: int | None = 0
     price_id: str | None = None
     price_version: str | None = None
     counterfactual: int | None = None
@@ -31,24 +36,48 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
     """The figures of a request as far as it has come."""
     if x.hit is not None:
         return _of_hit(gateway, x)
-    tokens, basis = measure(x)
     if not x.worked:
-        return Metered(tokens, basis, cost=0, list_cost=0, counterfactual=0)
+        return _without_answer(gateway, x)
+    tokens, basis = measure(x)
     model = x.candidate.model if x.candidate is not None and x.target is not None else None
     if model is None:
         return Metered(tokens, basis, cost_basis="unknown")
     priced = price_call(gateway.prices, model, tokens, x.admitted_ns)
-    guessed = basis == "estimated" and priced.cost is not None
+    wasted, _ = _whole(gateway, x, x.wasted)
+    cost = None if priced.cost is None else priced.cost + (wasted or 0)
+    guessed = cost is not None and (basis == "estimated" or bool(x.wasted))
     return Metered(
         tokens,
         basis,
-        cost=priced.cost,
+        cost=cost,
         list_cost=priced.list_cost,
-        cost_basis="estimated" if guessed else priced.cost_basis,
+        cost_basis="unknown" if cost is None else "estimated" if guessed else priced.cost_basis,
+        wasted_cost=wasted,
         price_id=priced.price_id,
         price_version=priced.price_version,
         counterfactual=counterfactual(gateway.prices, gateway.baseline, model, tokens, x.admitted_ns),
     )
+
+
+def _without_answer(gateway: Gateway, x: Exchange) -> Metered:
+    """Nothing came back: nothing to pay if nothing was worked for, else each try is booked whole, as after a crash."""
+    if not x.wasted:
+        return Metered(NO_TOKENS, "measured", cost=0, list_cost=0, counterfactual=0)
+    cost, tokens = _whole(gateway, x, x.wasted)
+    if tokens is None:
+        return Metered(NO_TOKENS, "unknown", cost_basis="unknown", wasted_cost=None)
+    return Metered(tokens, "estimated", cost=cost, cost_basis="unknown" if cost is None else "estimated", wasted_cost=cost)
+
+
+def _whole(gateway: Gateway, x: Exchange, wasted: Sequence[Candidate]) -> tuple[int | None, Tokens | None]:
+    """The worst cases of tries, added up; None where one of them has no bound."""
+    total: int | None = 0
+    tokens: Tokens | None = NO_TOKENS
+    for candidate in wasted:
+        cost, most = worst_case_of(gateway, x, (candidate,))
+        total = None if total is None or cost is None else total + cost
+        tokens = None if tokens is None or most is None else tokens.plus(most)
+    return total, tokens
 
 
 def _of_hit(gateway: Gateway, x: Exchange) -> Metered:
@@ -75,8 +104,6 @@ def measure(x: Exchange) -> tuple[Tokens, Basis]:
             return tokens_from_usage(x.usage), "measured"
         except UsageError as error:
             x.error = x.error or f"usage not credible: {error}"
-    if not x.worked:
-        return NO_TOKENS, "measured"
     if x.endpoint == "embeddings":
         answered = 0
     elif x.stream_events:

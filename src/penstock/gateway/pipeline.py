@@ -80,4 +80,4 @@ def _deliver(x: Exchange, cost: int | None) -> None:
     elif x.refusal is not None:
         responder.send(x.refusal.status, x.refusal.headers() + own_headers(x), x.refusal.body())
     elif x.answer is not None:
-        responder.send(x.answer.status, x.answer.headers + own_headers(x, cost, cost_known=True), x.answer.body)
+        responder.send(x.answer.status, x.answer.headers + own_headers(x, cost, cost_known=not x.streamed), x.answer.body)

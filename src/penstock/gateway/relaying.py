@@ -43,7 +43,10 @@ class Relay:
     def pass_on(self, data: bytes) -> bytes:
         """What the client gets for these bytes, complete events only."""
         out = []
-        for event in self.splitter.feed(data):
+        events = self.splitter.feed(data)
+        if not events and self.splitter.pending > self.gateway.settings.server.max_answer:
+            raise UpstreamError("too_large", "the upstream sends an event without end")
+        for event in events:
             if b'"usage"' in event:
                 out.append(self._with_usage(event))
             elif b"[DONE]" in event and is_done(event):

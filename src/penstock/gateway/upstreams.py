@@ -45,6 +45,10 @@ class Upstreams:
         others = [line for line in admitted if line is not avoid] or admitted
         return min(others, key=lambda line: line.replica.outstanding)
 
+    def alone(self, name: str) -> bool:
+        """Whether an upstream has a single replica."""
+        return len(self._lines[name]) == 1
+
     def gauges(self, now: float) -> dict[str, list[tuple[str, str, int]]]:
         """Outstanding calls and open circuits by (upstream, replica)."""
         lines = [(name, line) for name, replicas in self._lines.items() for line in replicas]

@@ -5,7 +5,7 @@ import os
 import socket
 from typing import Any
 
-from penstock.gateway.controller_link import ControllerLink
+from penstock.gateway.controller_link import REPORT_S, ControllerLink
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.http import Front, wire_refusal
 from penstock.wire.server import Limits, serve
@@ -21,7 +21,7 @@ async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket
     server = await serve(Front(gateway, link), sock=sock, limits=limits, on_refusal=wire_refusal)
     beside = [
         asyncio.create_task(gateway.keys.keep_fresh()),
-        asyncio.create_task(link.report(lambda: _gauges(gateway, name))),
+        asyncio.create_task(_report(gateway, link, name)),
     ]
     try:
         await stop.wait()
@@ -30,6 +30,20 @@ async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket
         for task in beside:
             task.cancel()
         gateway.journal.close()
+
+
+async def _report(gateway: Gateway, link: ControllerLink, name: str) -> None:
+    """Tells the controller of this worker for as long as it lives: without reports it would never be called ready."""
+    said = ""
+    while True:
+        try:
+            await link.report(lambda: _gauges(gateway, name))
+        except Exception as error:  # such as no descriptor left to read /proc with
+            reason = f"{type(error).__name__}: {error}"
+            if reason != said:
+                gateway.log(f"error: this worker cannot report to the controller: {reason}\nhint: model calls go on, /metrics lacks it")
+            said = reason
+        await asyncio.sleep(REPORT_S)
 
 
 def _gauges(gateway: Gateway, name: str) -> dict[str, Any]:

@@ -21,6 +21,10 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     path: str
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
+    streamed: bool = False
+    """an answer in pieces is wanted: its first byte is due within `first_token`, a whole one within `answer`"""
+    repeatable: bool = True
+    """whether it may be sent once more when it is not known if the upstream has seen it"""
 
 
 class UpstreamAnswer(Protocol):

@@ -140,6 +140,7 @@ class ClientConnection(asyncio.Protocol):
         self._head: asyncio.Future[Answer] | None = None
         self._answer: Answer | None = None
         self._paused = False
+        self._fed = 0
         self._reset_exchange()
 
     def _reset_exchange(self) -> None:
@@ -152,13 +153,14 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
 
-    async def exchange(self, message: bytes) -> Answer:
-        """Sends one request and returns when the head of its answer is there."""
+    async def exchange(self, message: bytes, first_s: float) -> Answer:
+        """Sends one request and returns when the head of its answer is there; `first_s` bounds the wait for its body too."""
         self._reset_exchange()
+        self._fed = 0
         self._busy = True
         self._head = self._pool.loop.create_future()
         self._answer = None
-        self.deadline = self._pool.now + self._pool.timeouts.first
+        self.deadline = self._pool.now + first_s
         self.transport.write(message)
         self.used = True
         try:
@@ -174,6 +176,8 @@ class ClientConnection(asyncio.Protocol):
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             raise ValueError("header section too large")
+        if self._answer is not None:
+            return  # a trailer: the head has been handed out
         if name == b"content-length":
             self._has_length = True
         elif name not in LEFT_OUT:
@@ -233,6 +237,11 @@ class ClientConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(WireError("protocol", f"the upstream did not speak HTTP: {error}", started=self._started))
+            return
+        if self._answer is None and self._busy:
+            self._fed += len(data)  # the parser tells of whole headers only, and keeps what is not whole
+            if self._fed > MAX_HEADER_BYTES:
+                self._fail(WireError("protocol", f"the upstream's answer has a head of more than {MAX_HEADER_BYTES} bytes", started=True))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -287,24 +296,25 @@ class Pool:
         self._all: set[ClientConnection] = set()
         self._sweep_handle = self.loop.call_later(SWEEP_S, self._sweep)
 
-    async def send(self, message: bytes) -> Answer:
+    async def send(self, message: bytes, *, first_s: float | None = None, repeatable: bool = True) -> Answer:
         """Sends a whole request (head and body) and returns its answer. Raises `WireError`.
 
-        A kept connection that turns out to be closed before a byte of the answer came is replaced once: the server gave
-        it up while idle and has not seen the request.
+        A kept connection that turns out to be closed before a byte of the answer came is replaced once: almost surely the
+        server gave it up while idle. What is not `repeatable` goes out on a new connection. `first_s`: other than `timeouts.first`.
         """
-        while self._idle:
+        wait_s = self.timeouts.first if first_s is None else first_s
+        while self._idle and repeatable:
             connection = self._idle.pop()
             if connection.lost:
                 continue
             try:
-                return await connection.exchange(message)
+                return await connection.exchange(message, wait_s)
             except WireError as error:
                 if error.kind != "reset" or error.started:
                     raise
                 break
         connection = await self._connect()
-        return await connection.exchange(message)
+        return await connection.exchange(message, wait_s)
 
     async def _connect(self) -> ClientConnection:
         address = self._address

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from http import HTTPStatus
 
+import httptools
+
 Headers = list[tuple[bytes, bytes]]
 
 HOP_BY_HOP = frozenset(
@@ -28,12 +30,14 @@ class ClientGone(Exception):
 class Request:
     """A whole request; header names are lower-case."""
 
-    __slots__ = ("body", "chunks", "headers", "keep_alive", "method", "path", "query")
+    __slots__ = ("body", "chunks", "headers", "keep_alive", "method", "path", "query", "target")
 
     def __init__(
-        self, method: str, path: str, query: str, headers: Headers, body: bytes, keep_alive: bool = True, chunks: bool = True
+        self, method: str, target: str, path: str, query: str, headers: Headers, body: bytes, keep_alive: bool = True, chunks: bool = True
     ) -> None:
         self.method = method
+        self.target = target
+        """path and query as they were sent (latin-1), still percent-encoded: what may be passed on; `path` is decoded"""
         self.path = path
         self.query = query
         self.headers = headers
@@ -48,6 +52,12 @@ class Request:
             if key == name:
                 return value
         return None
+
+
+def origin_form(url: bytes) -> bytes:
+    """Path and query of a target in absolute form, as proxies' clients send it. Raises httptools' own error for other forms."""
+    parts = httptools.parse_url(url)
+    return (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
 
 
 def status_line(status: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from penstock.wire.message import ClientGone, header_lines, status_line
 
 if TYPE_CHECKING:
-    from penstock.wire.server import Connection
+    from penstock.wire.connection import Connection
 
 
 class Responder:

@@ -34,7 +34,10 @@ def found(extra: str) -> dict[str, Problem]:
 
 
 def test_the_example_has_no_errors() -> None:
-    assert problems(load(EXAMPLE, {})) == []
+    assert {problem.where: problem.severity for problem in problems(load(EXAMPLE, {}))} == {
+        "costs.weights": "warning",
+        "notify.finops": "warning",
+    }, "what has no effect yet, and nothing else"
 
 
 def test_the_base_of_these_tests_is_clean() -> None:
@@ -135,7 +138,12 @@ def test_two_budgets_of_one_name() -> None:
     ("extra", "where"),
     [
         ('[server]\nlisten = "0.0.0.0:4100"', "auth.required"),
-        ('[server]\nlisten = "[::]:4100"\n[auth]\nrequired = true', "auth.admin_key"),
+        ('[server]\nlisten = "[::]:4100"\n[auth]\nrequired = true', "server.listen"),
+        ('[auth]\nadmin_key = { env = "PATH" }', "auth.admin_key"),
+        ('[costs.c]\nprice = "12 USD/month"', "costs.c"),
+        ('[fleets.f]\ngpu = "L4"\nruns = "prometheus"', "fleets.f.runs"),
+        ('[notify.n]\nkind = "webhook"\nurl = "http://127.0.0.1/"', "notify.n"),
+        ('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\nalert_at = [80]', "budgets[0]"),
         ('[routes.r]\ntiers = ["small", "large"]', "routes.r.tiers"),
         ('[cache]\nscope = ["team"]', "cache.scope"),
         ('[[rules]]\nwhere = { data = "x" }\nonly = []', "rules[0].only"),
@@ -146,7 +154,8 @@ def test_two_budgets_of_one_name() -> None:
 )
 def test_warnings_do_not_keep_serve_from_starting(extra: str, where: str) -> None:
     assert found(extra)[where].severity == "warning"
-    assert serve_obstacles(settings_of(extra), {}) == []
+    assert found(extra)[where].hint
+    assert serve_obstacles(settings_of(extra), {"PATH": "x"}) == []
 
 
 @pytest.mark.parametrize(

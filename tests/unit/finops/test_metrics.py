@@ -79,13 +79,41 @@ def test_label_sets_are_bounded_and_nothing_is_lost() -> None:
     assert total(found, "penstock_metric_series_dropped_total") == 90
 
 
-def test_paths_that_clients_make_up_are_bounded_too() -> None:
+def test_paths_that_clients_make_up_take_no_label_sets() -> None:
     aggregator = MetricsAggregator((), "1", max_series=10)
     aggregator.observe(record(endpoint=f"/v1/{number}", model=None) for number in range(1000))
+    aggregator.observe([record(), record(endpoint="/v1/images/edits")])
     found = scrape(aggregator)
-    assert len(found["penstock_requests_total"]) <= 21
-    assert len(found["penstock_request_duration_seconds_count"]) <= 11
-    assert total(found, "penstock_requests_total") == total(found, "penstock_request_duration_seconds_count") == 1000
+    assert len(found["penstock_requests_total"]) == len(found["penstock_request_duration_seconds_count"]) == 3
+    assert total(found, "penstock_requests_total", endpoint="other") == 1000
+    assert total(found, "penstock_metric_series_dropped_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "label"),
+    [
+        ("chat.completions", "chat.completions"),
+        ("embeddings", "embeddings"),
+        ("/v1/responses", "responses"),
+        ("/v1/audio/speech", "audio"),
+        ("/v1/files/f-1/content", "files"),
+        ("/v1/chat/completions/c-1", "other"),
+        ("/v1/chat.completions", "other"),
+        ("/v1/completions/x", "other"),
+        ("/v1/imagesX", "other"),
+        ("/v1/", "other"),
+    ],
+)
+def test_endpoints_and_their_labels(endpoint: str, label: str) -> None:
+    aggregator = MetricsAggregator((), "1")
+    aggregator.observe([record(endpoint=endpoint)])
+    assert total(scrape(aggregator), "penstock_requests_total", endpoint=label) == 1
+
+
+def test_a_path_that_was_passed_through_has_its_operation() -> None:
+    aggregator = MetricsAggregator((), "1")
+    aggregator.observe([record(endpoint="/v1/messages")])
+    assert total(scrape(aggregator), "gen_ai_client_operation_duration_seconds_count", gen_ai_operation_name="chat") == 1
 
 
 @given(st.text(max_size=40))

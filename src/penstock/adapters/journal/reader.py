@@ -10,6 +10,7 @@ from penstock.adapters.journal.lines import parse_line, parse_segment, segment_n
 from penstock.ports.journal import Chunk, Entry, JournalError
 
 BLOCK_BYTES = 2**20
+_READ_HINT = "let this user read [server] journal; a segment that is beyond rescue can be moved out of it"
 
 
 class JournalDirectory:
@@ -17,7 +18,8 @@ class JournalDirectory:
 
     A read takes the segments that stood there when it began, each up to the size it had when the read came to it, so it ends
     however fast writers write. Memory: one block of `block_bytes` (or the longest line) and `limit` entries.
-    Raises `JournalError` for files that cannot be read.
+    A segment that cannot be read keeps the later ones of its writer back, for they belong together; the other writers are read,
+    and then `JournalError` names what is missing.
     """
 
     def __init__(self, directory: str | Path, block_bytes: int = BLOCK_BYTES) -> None:
@@ -26,12 +28,19 @@ class JournalDirectory:
     def read(self, offsets: dict[str, int], limit: int = 5000) -> Iterator[Chunk]:
         """Chunks beyond `offsets` (segment -> bytes); see the port."""
         try:
-            for writer, numbers in self._segments():
-                yield from self._read_writer(writer, deque(numbers), offsets, limit)
+            segments = self._segments()
         except OSError as problem:
-            where = problem.filename or self._directory
-            reason = (problem.strerror or str(problem)).lower()
-            raise JournalError(f"cannot read the journal {where}: {reason}", "run as a user who may read [server] journal") from problem
+            raise JournalError(_unread(self._directory, problem), _READ_HINT) from problem
+        missing: list[str] = []
+        for writer, numbers in segments:
+            pending = deque(numbers)
+            try:
+                yield from self._read_writer(writer, pending, offsets, limit)
+            except OSError as problem:
+                after = f", and {len(pending)} later of its writer" if pending else ""
+                missing.append(_unread(problem.filename or f"{self._directory} (writer {writer})", problem) + after)
+        if missing:
+            raise JournalError("; ".join(missing), _READ_HINT)
 
     def discard(self, segment: str) -> None:
         """Remove a closed segment. One that is already gone is fine; raises `JournalError` when it cannot be removed."""
@@ -39,7 +48,9 @@ class JournalDirectory:
             (self._directory / segment).unlink(missing_ok=True)
         except OSError as problem:
             reason = (problem.strerror or str(problem)).lower()
-            raise JournalError(f"cannot remove the journal segment {self._directory / segment}: {reason}") from problem
+            raise JournalError(
+                f"cannot remove the journal segment {self._directory / segment}: {reason}", "make [server] journal writable for this user"
+            ) from problem
 
     def _segments(self) -> list[tuple[str, list[int]]]:
         found: dict[str, list[int]] = {}
@@ -110,6 +121,10 @@ class JournalDirectory:
 
     def _last_byte_torn(self, fd: int, start: int, size: int) -> bool:
         return size > start and os.pread(fd, 1, size - 1) != b"\n"
+
+
+def _unread(where: str | Path, problem: OSError) -> str:
+    return f"cannot read the journal {where}: {(problem.strerror or str(problem)).lower()}"
 
 
 def _unlocked(fd: int) -> bool:

@@ -106,13 +106,13 @@ class PostgresDatabase:
 
     @contextmanager
     def told(self, what: str = "failed") -> Iterator[None]:
-        """Errors of PostgreSQL as `StoreError`s."""
+        """Errors of PostgreSQL, and of the system below it (no descriptor left), as `StoreError`s."""
         try:
             yield
-        except psycopg.Error as problem:
+        except (psycopg.Error, OSError) as problem:
             raise self._error(problem, what) from problem
 
-    def _error(self, problem: psycopg.Error, what: str) -> StoreError:
+    def _error(self, problem: psycopg.Error | OSError, what: str) -> StoreError:
         reason = " ".join(str(problem).split()) or type(problem).__name__
         if isinstance(problem, errors.ReadOnlySqlTransaction):
             return StoreError(f"the store {self.name} is read-only", "point [server] store at the primary server")

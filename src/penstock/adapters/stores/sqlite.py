@@ -84,7 +84,7 @@ class SqliteDatabase:
     @contextmanager
     def reading(self) -> Iterator["SqliteReading | None"]:
         """A read transaction on a connection of its own; None while there is no file or no schema. Creates no store."""
-        if not self.path.exists():
+        if not self._exists():
             yield None
             return
         with closing(self._connect_read_only()) as db:
@@ -121,20 +121,21 @@ class SqliteDatabase:
     def _connect_read_only(self) -> sqlite3.Connection:
         # A directory in which SQLite can't make its -shm file has no writer either, so the file may be read as it is.
         uri = f"file:{quote(str(self.path.absolute()))}?mode=ro"
-        for ending in ("", "&immutable=1"):
-            db = sqlite3.connect(uri + ending, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            try:
-                db.execute("SELECT 1 FROM sqlite_master").fetchone()
-            except sqlite3.OperationalError as problem:
-                db.close()
-                if ending or "unable to open" not in str(problem) or self.path.with_name(f"{self.path.name}-wal").exists():
-                    raise self.error(problem) from problem
-            except sqlite3.Error as problem:
-                db.close()
+        try:
+            return _opened(uri)
+        except sqlite3.OperationalError as problem:
+            if "unable to open" not in str(problem) or self.path.with_name(f"{self.path.name}-wal").exists():
                 raise self.error(problem) from problem
-            else:
-                return db
-        raise AssertionError("the second try returns or raises")
+        except sqlite3.Error as problem:
+            raise self.error(problem) from problem
+        with self.told():
+            return _opened(f"{uri}&immutable=1")
+
+    def _exists(self) -> bool:
+        try:
+            return self.path.exists()
+        except OSError as problem:
+            raise self.error(sqlite3.OperationalError(f"unable to open: {problem.strerror}")) from problem
 
     def _check_version(self, version: int | None) -> None:
         if version is not None and version > SCHEMA_VERSION:
@@ -150,6 +151,17 @@ _REASONS = (
     ("malformed", "is damaged", "restore it from a backup, or run `sqlite3 FILE .recover`"),
     ("no such column", "has an older schema", "run `penstock serve` once: it brings the schema up to date"),
 )
+
+
+def _opened(uri: str) -> sqlite3.Connection:
+    """A connection that has read from the file once."""
+    db = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
 
 
 @contextmanager

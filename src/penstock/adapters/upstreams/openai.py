@@ -1,23 +1,30 @@
 """An OpenAI-compatible upstream (vLLM, SGLang, llama.cpp, TGI, Ollama, OpenAI): each base URL is a replica with its own pool."""
 
 import ssl
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from penstock.ports.upstream import UpstreamCall, UpstreamError
 from penstock.wire.client import Address, Answer, Pool, Timeouts, WireError
 from penstock.wire.message import header_lines
 
+OURS = b"penstock-"
+"""headers that only this gateway may set; a cookie of one client's answer must not reach another's either"""
+
 
 class OpenAIReplica:
     """One base URL."""
 
-    def __init__(self, base_url: str, api_key: str | None, timeouts: Timeouts, max_answer: int, ca_file: str | None) -> None:
+    def __init__(
+        self, base_url: str, api_key: str | None, timeouts: Timeouts, answer_s: float, max_answer: int, ca_file: str | None
+    ) -> None:
         url = urlsplit(base_url)
         tls = ssl.create_default_context(cafile=ca_file) if url.scheme == "https" else None
         assert url.hostname is not None
         port = url.port or (443 if tls else 80)
         self.name = url.netloc.rpartition("@")[2]
         self.outstanding = 0
+        self._answer_s = answer_s
         self._pool = Pool(Address(url.hostname, port, tls), timeouts, max_answer)
         self._prefix = url.path.rstrip("/")
         key = b"authorization: Bearer %b\r\n" % api_key.encode() if api_key is not None else b""
@@ -34,7 +41,8 @@ class OpenAIReplica:
             call.body,
         )
         try:
-            return OpenAIAnswer(await self._pool.send(message))
+            first_s = None if call.streamed else self._answer_s
+            return OpenAIAnswer(await self._pool.send(message, first_s=first_s, repeatable=call.repeatable))
         except WireError as error:
             raise UpstreamError(error.kind, str(error)) from None
 
@@ -50,7 +58,7 @@ class OpenAIAnswer:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.status = answer.status
-        self.headers = answer.headers
+        self.headers = [pair for pair in answer.headers if not pair[0].startswith(OURS) and pair[0] != b"set-cookie"]
 
     async def read(self) -> bytes:
         try:
@@ -71,11 +79,9 @@ class OpenAIAnswer:
 class OpenAIUpstream:
     """A named upstream of one or more replicas."""
 
-    def __init__(
-        self, name: str, base_urls: tuple[str, ...], api_key: str | None, timeouts: Timeouts, max_answer: int, ca_file: str | None
-    ) -> None:
+    def __init__(self, name: str, replicas: Sequence[OpenAIReplica]) -> None:
         self.name = name
-        self.replicas = tuple(OpenAIReplica(url, api_key, timeouts, max_answer, ca_file) for url in base_urls)
+        self.replicas = tuple(replicas)
 
     async def close(self) -> None:
         for replica in self.replicas:

@@ -24,5 +24,14 @@ class Tokens(msgspec.Struct, frozen=True, array_like=True):
     def total(self) -> int:
         return self.input + self.output
 
+    def plus(self, other: "Tokens") -> "Tokens":
+        return Tokens(
+            self.uncached_input + other.uncached_input,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+            self.visible_output + other.visible_output,
+            self.reasoning + other.reasoning,
+        )
+
 
 NO_TOKENS = Tokens()

@@ -24,6 +24,7 @@ def interrupted(reservation: Reservation) -> UsageRecord:
         tier=reservation.tier,
         sla=reservation.tags.get("sla"),
         upstream=reservation.upstream,
+        fleet=reservation.fleet,
         tags=reservation.tags,
         key_id=reservation.key_id,
         streamed=reservation.streamed,

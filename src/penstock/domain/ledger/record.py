@@ -35,12 +35,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     id: str
     admitted_ns: int
     endpoint: str
-    model: str
+    model: str | None
     upstream: str
     worst_case: int | None
     worst_tokens: Tokens | None = None
     requested_model: str | None = None
     tier: str | None = None
+    fleet: str | None = None
     tags: dict[str, str] = {}
     key_id: str | None = None
     streamed: bool = False
@@ -106,6 +107,9 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """billed to us; None: unpriced"""
     list_cost: int | None = None
     """what the answer would have cost from the same model without cache"""
+    wasted_cost: int | None = 0
+    """the part of `cost` for tries that brought no answer but may have been worked for, each booked whole; None: there were some,
+    and nothing bounds them"""
     cost_basis: Basis = "measured"
     counterfactual: int | None = None
     """what the configured baseline would have cost"""

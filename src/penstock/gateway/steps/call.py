@@ -6,15 +6,16 @@ A try may be repeated until a byte of its answer has reached the client; a strea
 import asyncio
 import random
 import time
+from typing import NamedTuple
 
 from penstock.domain.dialects.splice import ask_for_usage, replace_model
 from penstock.domain.ledger.record import Attempt, Reservation
-from penstock.gateway.exchange import MODEL_ENDPOINTS, Answer, Exchange
+from penstock.gateway.bounds import worst_case_of
+from penstock.gateway.exchange import Answer, Exchange, passed_path
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.reading import read_whole
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.relaying import asks_usage, relay
-from penstock.gateway.steps.admit import hold
 from penstock.gateway.steps.choose import forbidden
 from penstock.gateway.targets import Candidate
 from penstock.gateway.upstreams import Line
@@ -26,47 +27,73 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
 FAILING_STATUSES = frozenset({500, 502, 503, 504, 529})
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
+PATHS = {"chat.completions": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+
+
+class Failed(NamedTuple):
+    """An error answer worth a retry, kept in case that no try brings a better one."""
+
+    answer: Answer
+    candidate: Candidate
+    replica: str
 
 
 async def call(gateway: Gateway, x: Exchange) -> bool:
     """Answers from an upstream. Raises `Refusal` (upstream) when none gave an answer; an error answer is passed on as sent."""
     plan = x.plan or (_passed_through(gateway, x),)
+    x.candidate = plan[0]
     _reserve(gateway, x, plan[0])
-    method = "GET" if x.request.method == "HEAD" else x.request.method  # the answer's length is then known by its body
-    last: Answer | None = None
+    last: Failed | None = None
     failure: UpstreamError | None = None
     for candidate in plan:
-        x.route.append(candidate.label)
-        x.candidate = candidate
-        request = UpstreamCall(method, _path(x), x.heads.forwarded, _body_for(gateway, x, candidate))
+        request = _request(gateway, x, candidate)
         avoid: Line | None = None
         for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
             if attempt:
                 await asyncio.sleep(_backoff_s(attempt))
             line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)
             if line is None:
-                failure = failure or UpstreamError(
-                    "connect", f"every replica of {candidate.upstream} is failing; it is left alone for a moment"
-                )
+                failure = failure or _all_open(candidate)
                 break
             try:
                 if await _try(gateway, x, candidate, line, request):
                     return True
-                last = x.answer
+                assert x.answer is not None
+                last = Failed(x.answer, candidate, line.replica.name)
+                if not request.repeatable:
+                    break
             except UpstreamError as error:
                 if x.responder.started:
                     x.outcome, x.error = "stream_broken", str(error)
                     return True
                 failure = error
-                if error.kind == "too_large":
-                    break  # another try would bring the same
+                if _enough(gateway, candidate, request, error):
+                    break
             avoid = line
     return _give_up(x, last, failure)
 
 
+def _enough(gateway: Gateway, candidate: Candidate, request: UpstreamCall, error: UpstreamError) -> bool:
+    """Whether the same upstream should not be asked again: it would do the same, is still at work, or may have done the work."""
+    if error.kind == "timeout":
+        return gateway.upstreams.alone(candidate.upstream) or not request.repeatable
+    return error.kind == "too_large" or (error.kind != "connect" and not request.repeatable)
+
+
+def _all_open(candidate: Candidate) -> UpstreamError:
+    return UpstreamError("connect", f"every replica of {candidate.upstream} is failing; it is left alone for a moment")
+
+
+def _request(gateway: Gateway, x: Exchange, candidate: Candidate) -> UpstreamCall:
+    method = "GET" if x.request.method == "HEAD" else x.request.method  # the answer's length is then known by its body
+    repeatable = x.target is not None or method == "GET"
+    return UpstreamCall(method, _path(x), x.heads.forwarded, _body_for(gateway, x, candidate), x.streamed, repeatable)
+
+
 def _reserve(gateway: Gateway, x: Exchange, first: Candidate) -> None:
     """Journals the reservation before any upstream hears of the request. Raises `Refusal` when metering is impossible."""
-    hold(gateway, x)
+    if x.target is not None:
+        x.reserved, x.worst_tokens = worst_case_of(gateway, x, x.target.candidates)
     try:
         gateway.journal.reserve(
             Reservation(
@@ -74,11 +101,12 @@ def _reserve(gateway: Gateway, x: Exchange, first: Candidate) -> None:
                 admitted_ns=x.admitted_ns,
                 endpoint=x.endpoint,
                 requested_model=x.asked_for,
-                model=first.model,
+                model=first.model if x.target is not None else None,
                 upstream=first.upstream,
                 worst_case=x.reserved,
                 worst_tokens=x.worst_tokens,
                 tier=first.tier,
+                fleet=first.fleet.name if first.fleet is not None else None,
                 tags=x.tags,
                 key_id=x.key_id,
                 streamed=x.streamed,
@@ -108,11 +136,13 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
     error: str | None = None
     breaker.started()
     replica.outstanding += 1
-    x.answer = None
+    x.answer, x.worked = None, False
+    x.candidate, x.replica = candidate, replica.name
+    if not x.route or x.route[-1] != candidate.label:
+        x.route.append(candidate.label)
     try:
         answer = await replica.send(request)
-        x.replica = replica.name
-        x.worked = x.worked or answer.status < 300
+        x.worked = answer.status < 300
         if answer.status in RETRIED_STATUSES:
             x.answer = Answer(answer.status, list(answer.headers), await answer.read())
             if answer.status in FAILING_STATUSES:
@@ -128,7 +158,8 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         return True
     except UpstreamError as failure:
         error = failure.kind
-        x.worked = x.worked or failure.kind != "connect"
+        if failure.kind != "connect":
+            _waste(x, candidate)
         if failure.kind == "too_large":
             breaker.succeeded()
         else:
@@ -136,7 +167,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         raise
     except BaseException as failure:
         error = "the client went away" if isinstance(failure, asyncio.CancelledError | ClientGone) else "failed inside Penstock"
-        x.worked = True
+        _waste(x, candidate)
         breaker.released()
         raise
     finally:
@@ -146,6 +177,13 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         status = answer.status if answer is not None else None
         duration_us = int((time.perf_counter() - started_at) * 1e6)
         x.attempts.append(Attempt(candidate.model, candidate.upstream, replica.name, status, duration_us, error))
+
+
+def _waste(x: Exchange, candidate: Candidate) -> None:
+    """Notes a try that brought no answer; what a client has begun to see counts as an answer, by what was seen of it."""
+    if not x.responder.started:
+        x.worked = False
+        x.wasted.append(candidate)
 
 
 def _content_type(answer: UpstreamAnswer) -> bytes:
@@ -162,20 +200,24 @@ def _is_read_whole(content_type: bytes) -> bool:
     return b"json" in content_type or not content_type
 
 
-def _give_up(x: Exchange, last: Answer | None, failure: UpstreamError | None) -> bool:
+def _give_up(x: Exchange, last: Failed | None, failure: UpstreamError | None) -> bool:
     """The last error answer as the upstream sent it; without one, an error of our own."""
+    x.worked = False
     if last is not None:
-        x.answer, x.status, x.outcome = last, last.status, "error"
-        x.error = f"upstream status {last.status}"
+        x.answer, x.candidate, x.replica = last
+        x.status, x.outcome = x.answer.status, "error"
+        x.error = f"upstream status {x.status}"
         return True
     assert failure is not None
     x.answer = None
+    if x.wasted:
+        x.candidate = x.wasted[-1]
     status = 504 if failure.kind == "timeout" else 502
     raise Refusal(status, "upstream", f"no upstream answered: {failure}", "Its state is on /metrics; try again later", code=failure.kind)
 
 
 def _path(x: Exchange) -> str:
-    path = (x.request.path if x.endpoint in MODEL_ENDPOINTS else x.endpoint).removeprefix("/v1")
+    path = PATHS.get(x.endpoint) or passed_path(x.request.path).removeprefix("/v1")
     return f"{path}?{x.request.query}" if x.request.query else path
 
 

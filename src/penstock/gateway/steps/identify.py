@@ -8,7 +8,7 @@ import orjson
 from penstock.domain.dialects.content import MAX_TAG_VALUE, sla_of, tags_from_metadata
 from penstock.gateway.exchange import MODEL_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.keys import SECRET_PREFIX
+from penstock.gateway.heads import SECRET_PREFIX
 from penstock.gateway.refusal import Refusal
 from penstock.ports.key_store import ApiKey
 
@@ -57,13 +57,14 @@ async def authenticate(gateway: Gateway, secret: bytes | None, now_ns: int) -> A
 
 def _parse(x: Exchange) -> dict[str, Any] | None:
     """The JSON body; None for what is passed through without one."""
-    if x.endpoint not in MODEL_ENDPOINTS:
-        content_type = x.request.header(b"content-type") or b""
-        if not x.request.body or not content_type.lower().startswith(b"application/json"):
-            return None
+    passed_through = x.endpoint not in MODEL_ENDPOINTS
+    if passed_through and not x.request.body[:64].lstrip().startswith(b"{"):
+        return None
     try:
         body = orjson.loads(x.request.body)
     except orjson.JSONDecodeError as error:
+        if passed_through and b"json" not in (x.request.header(b"content-type") or b"").lower():
+            return None
         encoding = (x.request.header(b"content-encoding") or b"identity").decode("latin-1")
         if encoding.lower() != "identity":
             raise Refusal(415, "input", f"bodies in content-encoding `{encoding[:40]}` are not read", "Send the JSON as it is") from None

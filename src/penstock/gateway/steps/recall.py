@@ -27,7 +27,8 @@ async def recall(gateway: Gateway, x: Exchange) -> bool:
         return False
     if x.heads.cache == b"no-store":
         return False
-    x.cache_key = cache_key(x.scope, x.endpoint, x.target.name, x.target.fingerprint, x.body)
+    partition = (*x.scope, x.request.query, *x.heads.variants)
+    x.cache_key = cache_key(partition, x.endpoint, x.target.name, x.target.fingerprint, x.body)
     if x.heads.cache == b"no-cache" or x.cache_key is None:
         return False
     x.cache = "miss"

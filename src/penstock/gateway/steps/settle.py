@@ -69,6 +69,7 @@ def record_of(gateway: Gateway, x: Exchange, metered: Metered) -> UsageRecord:
         price_version=metered.price_version,
         cost=metered.cost,
         list_cost=metered.list_cost,
+        wasted_cost=metered.wasted_cost,
         cost_basis=metered.cost_basis,
         counterfactual=metered.counterfactual,
         baseline=gateway.baseline,

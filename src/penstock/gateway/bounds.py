@@ -1,0 +1,22 @@
+"""The most that a request can cost here: its worst case over configured models at the prices of its instant."""
+
+from collections.abc import Sequence
+
+from penstock.domain.budgets.worst_case import Candidate as Bound
+from penstock.domain.budgets.worst_case import worst_case
+from penstock.domain.dialects.tokens import Tokens
+from penstock.gateway.exchange import Exchange
+from penstock.gateway.gateway import Gateway
+from penstock.gateway.targets import Candidate
+
+
+def worst_case_of(gateway: Gateway, x: Exchange, candidates: Sequence[Candidate]) -> tuple[int | None, Tokens | None]:
+    """Nano-USD and tokens, None where nothing bounds them; over the dearest of the candidates."""
+    if x.body is None or x.target is None:
+        return None, None
+    bounds = []
+    for candidate in candidates:
+        schedule = gateway.prices.schedule(candidate.model)
+        rates = schedule.at(x.admitted_ns) if schedule is not None else None
+        bounds.append(Bound(rates, candidate.context, candidate.max_output))
+    return worst_case(x.body, bounds, generates=x.endpoint != "embeddings")
