@@ -97,11 +97,13 @@ class Supervisor:
             for child in (*engines, *children):
                 child.tend(self._log)
             time.sleep(TICK_S)
+        self._log("finishing what is in flight ...")
         sock.close()
         controller, *workers = children
         for group in (workers, [controller], engines):
             _end(group)
         os.close(lock)
+        self._log("stopped")
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
@@ -172,7 +174,7 @@ def _lock(journal: Path, log: Callable[[str], None]) -> int:
                 hint = "stop the Penstock that is running on it, or give this one a journal of its own"
                 raise StartError(f"the journal {journal} is in use", hint) from None
             if not told:
-                log(f"waiting for the Penstock that still holds {journal} ...")
+                log(f"waiting up to {LOCK_WAIT_S:.0f} s for the Penstock that still holds {journal} ...")
                 told = True
             time.sleep(TICK_S)
 

@@ -28,7 +28,7 @@ def test_the_life_of_a_key(project: Path) -> None:
     assert made.returncode == 0, made.stderr
     secret = made.stdout.strip()
     assert secret.startswith("psk_")
-    assert len(secret) == 4 + 43
+    assert len(secret) == 4 + 48
     assert secret not in made.stderr
 
     (key,) = keys(project)

@@ -29,7 +29,7 @@ def handing_over(folder: Path, test: Callable[[Exchange], Awaitable[None]]) -> l
     async def main() -> None:
         path = str(folder / "controller.sock")
         away = await serve(controller, unix_path=path)
-        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
         pool = Pool(Address(unix_path=path), Timeouts(1, 2, 2), 100_000)
         with socket.create_server(("127.0.0.1", 0)) as sock:
             worker = await serve(ControllerLink(pool).hand_over, sock=sock)
@@ -41,11 +41,14 @@ def handing_over(folder: Path, test: Callable[[Exchange], Awaitable[None]]) -> l
                 writer.close()
                 return answer
 
-            async with asyncio.timeout(5):
-                await test(exchange)
-            await worker.drain(1)
-        pool.close()
-        await away.drain(1)
+            try:
+                async with asyncio.timeout(5):
+                    assert mode == 0o600
+                    await test(exchange)
+            finally:
+                await worker.drain(1)
+                pool.close()
+                await away.drain(1)
 
     uvloop.run(main())
     return got

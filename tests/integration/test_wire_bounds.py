@@ -125,8 +125,10 @@ def pressed(
         with socket.create_server(("127.0.0.1", 0)) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
             server = await serve(big, sock=sock, limits=limits)
-            async with asyncio.timeout(10):
-                await test(sock.getsockname()[1], server)
+            try:
+                async with asyncio.timeout(8):
+                    await test(sock.getsockname()[1], server)
+            finally:
                 await server.drain(1)
 
     with asyncio.Runner(loop_factory=loop) as runner:

@@ -188,8 +188,8 @@ def _view(report: "CostReport", scene: "Stage", player: "Player") -> "Renderable
         "try it:   watch the team `you` appear (Ctrl-C ends the demo)",
     ]
     curl = (
-        f"curl {scene.address}/v1/chat/completions -H 'penstock-tag-team: you' \\\n"
-        """  -d '{"model":"auto","messages":[{"role":"user","content":"What is a penstock?"}]}'"""
+        f"curl {scene.address}/v1/chat/completions \\\n  -H 'penstock-tag-team: you' \\\n"
+        """  -d '{"model":"auto","messages":[{"role":"user","content":"hello"}]}'"""
     )
     title = Text("Northwater, a fictional firm: what its AI traffic costs, by team", style="bold")
     return Group(title, Text(), Text.from_ansi(drawn.getvalue()), Text("\n".join(lines), style="dim"), Text(curl))

@@ -99,7 +99,7 @@ def _choice(record: "UsageRecord") -> list[str]:
 
 def _attempts(record: "UsageRecord") -> list[str]:
     if not record.attempts:
-        first = f"1. {record.model or record.endpoint} at {record.upstream} ({record.replica}): answered at once"
+        first = f"1. {record.model or record.endpoint} at {record.upstream} ({record.replica}): answered at the first try"
         return ["none: no upstream was called" if record.replica is None else first]
     return [
         f"{number}. {attempt.model} at {attempt.upstream} ({attempt.replica}): "

@@ -47,7 +47,7 @@ def init(
     else:
         _refuse_bad_address(url)
         variable = _ask_variable(url) if ask else api_key_env
-        text = start.with_upstream(url.rstrip("/"), model or _models(url, variable, ask), variable)
+        text = start.with_upstream(url.rstrip("/"), list(dict.fromkeys(model or ())) or _models(url, variable, ask), variable)
     if dry_run:
         typer.echo(text, nl=False)
         return

@@ -47,7 +47,7 @@ def create(
     from penstock.ports.key_store import ApiKey, fingerprint
 
     settings, store = _open(config)
-    secret, now = PREFIX + secrets.token_urlsafe(32), time.time_ns()
+    secret, now = PREFIX + secrets.token_hex(24), time.time_ns()
     key = ApiKey(
         id="key_" + secrets.token_hex(4),
         prefix=secret[:SHOWN],

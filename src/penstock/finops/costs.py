@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -32,6 +33,7 @@ MEASURES = (
 )  # fmt: skip
 _NESTED = ("tokens", "recalled_tokens")
 _TIME_KEYS = ("day", "hour")
+_KEY = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
 class QueryError(ValueError):
@@ -183,8 +185,8 @@ def _key(name: str) -> str:
 
 def _filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise QueryError(f"`--where {text}` is not a filter", "write it as `--where team=search`")
+    if not equals or not _KEY.fullmatch(key.strip()):
+        raise QueryError(f"`--where {text}` is not a filter", "write it as `--where team=search`: one key, `=`, one value")
     return _key(key), value.strip()
 
 

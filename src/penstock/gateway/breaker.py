@@ -28,17 +28,23 @@ class Breaker:
         if not self.closed:
             self._probing = True
 
-    def succeeded(self) -> None:
+    def succeeded(self) -> bool:
+        """True when this closes the circuit."""
+        closes = not self.closed
         self._failures = 0
         self._pause = FIRST_PAUSE_S
         self._probing = False
+        return closes
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float) -> bool:
+        """True when this opens the circuit."""
+        was_closed = self.closed
         self._failures += 1
         self._probing = False
         if not self.closed:
             self._open_until = now + self._pause
             self._pause = min(self._pause * 2, LONGEST_PAUSE_S)
+        return was_closed and not self.closed
 
     def released(self) -> None:
         """The call ended without telling anything of the replica (the client went away)."""

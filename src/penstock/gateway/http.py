@@ -56,6 +56,9 @@ class Front:
             responder.send(200, _JSON, b'{"status":"ok"}')
         elif path == "/readyz" and self._controller.ready:
             responder.send(200, _JSON, b'{"status":"ready"}')
+        elif "/v1" + path in ENDPOINTS:
+            hint = "The base_url of a client ends in /v1"
+            _refuse(responder, Refusal(404, "input", f"there is no address {path}, but there is /v1{path}", hint))
         else:
             await self._controller.hand_over(request, responder)
 

@@ -146,24 +146,24 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         if answer.status in RETRIED_STATUSES:
             x.answer = Answer(answer.status, list(answer.headers), await answer.read())
             if answer.status in FAILING_STATUSES:
-                breaker.failed(time.monotonic())
+                _failed(gateway, candidate, line, f"answers with status {answer.status}")
             else:
-                breaker.succeeded()
+                _succeeded(gateway, candidate, line)
             return False
         if answer.status < 300 and not _is_read_whole(_content_type(answer)):
             await relay(gateway, x, answer)
         else:
             await read_whole(x, answer)
-        breaker.succeeded()
+        _succeeded(gateway, candidate, line)
         return True
     except UpstreamError as failure:
         error = failure.kind
         if failure.kind != "connect":
             _waste(x, candidate)
         if failure.kind == "too_large":
-            breaker.succeeded()
+            _succeeded(gateway, candidate, line)
         else:
-            breaker.failed(time.monotonic())
+            _failed(gateway, candidate, line, str(failure))
         raise
     except BaseException as failure:
         error = "the client went away" if isinstance(failure, asyncio.CancelledError | ClientGone) else "failed inside Penstock"
@@ -177,6 +177,16 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         status = answer.status if answer is not None else None
         duration_us = int((time.perf_counter() - started_at) * 1e6)
         x.attempts.append(Attempt(candidate.model, candidate.upstream, replica.name, status, duration_us, error))
+
+
+def _failed(gateway: Gateway, candidate: Candidate, line: Line, reason: str) -> None:
+    if line.breaker.failed(time.monotonic()):
+        gateway.log(f"warning: upstream {candidate.upstream}, replica {line.replica.name}, is left alone for a while: {reason}")
+
+
+def _succeeded(gateway: Gateway, candidate: Candidate, line: Line) -> None:
+    if line.breaker.succeeded():
+        gateway.log(f"upstream {candidate.upstream}, replica {line.replica.name}, answers again")
 
 
 def _waste(x: Exchange, candidate: Candidate) -> None:

@@ -14,9 +14,11 @@ from penstock.domain.routing.cache_key import cache_key, cacheable
 from penstock.domain.units import format_usd
 from penstock.gateway.exchange import Answer, Exchange
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.refusal import Refusal
 from penstock.ports.cache import CachedAnswer
 
 DONE = b"data: [DONE]\n\n"
+DIRECTIVES = (b"", b"no-store", b"no-cache")
 _exact_size = msgspec.json.Encoder().encode
 """encodes what is kept: orjson's bytes would hold on to the 4 kB that it wrote them into"""
 
@@ -25,6 +27,9 @@ async def recall(gateway: Gateway, x: Exchange) -> bool:
     """Answers from the cache when it can. True: answered."""
     if gateway.cache is None or x.body is None or x.target is None or not x.target.cacheable or not cacheable(x.endpoint, x.body):
         return False
+    if x.heads.cache not in DIRECTIVES:
+        asked = x.heads.cache.decode("latin-1")[:40]
+        raise Refusal(400, "input", f"`penstock-cache: {asked}` is not known", "Send `no-store` or `no-cache`")
     if x.heads.cache == b"no-store":
         return False
     partition = (*x.scope, x.request.query, *x.heads.variants)
