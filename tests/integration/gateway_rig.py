@@ -34,9 +34,10 @@ from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
 from penstock.ports.journal import JournalError
 from penstock.ports.key_store import ApiKey
+from penstock.wire.connection import Limits
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
-from penstock.wire.server import Limits, Server, serve
+from penstock.wire.server import Server, serve
 
 P = ParamSpec("P")
 TEST_S = 20

@@ -300,7 +300,7 @@ async def test_a_client_that_leaves_before_the_answer_frees_the_upstream() -> No
 
 @on_loop
 async def test_a_paused_head_is_refused_in_our_words() -> None:
-    from penstock.wire.server import Limits
+    from penstock.wire.connection import Limits
 
     async with simulated() as url, rig(one_upstream(url), limits=Limits(header_timeout_s=0.05, body_timeout_s=0.05)) as running:
         whole = message("POST", "/v1/chat/completions", chat_body())

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from penstock.wire.client import Address, Pool, Timeouts, WireError
+from penstock.wire.connection import Limits
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
-from penstock.wire.server import Limits, Server, serve
+from penstock.wire.server import Server, serve
 
 Raw = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import uvloop
 
+from penstock.wire.connection import Limits
 from penstock.wire.message import ClientGone, Request
 from penstock.wire.responder import Responder
-from penstock.wire.server import Limits, Server, serve
+from penstock.wire.server import Server, serve
 from tests.integration.test_wire import run, talk
 
 

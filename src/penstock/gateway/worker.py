@@ -8,7 +8,8 @@ from typing import Any
 from penstock.gateway.controller_link import REPORT_S, ControllerLink
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.http import Front, wire_refusal
-from penstock.wire.server import Limits, serve
+from penstock.wire.connection import Limits
+from penstock.wire.server import serve
 
 DRAIN_S = 20.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -8,16 +8,15 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 
 from penstock.wire.message import ClientGone, Headers, Request, origin_form
 from penstock.wire.responder import Responder
-
-if TYPE_CHECKING:
-    from penstock.wire.server import Server
 
 PIPELINE_DEPTH = 8
 WRITE_HIGH_WATER = 256 * 1024
@@ -27,10 +26,39 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: an answer that broke off must not look like one that ended"""
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds of a server: bytes and seconds."""
+
+    max_body: int = 10_000_000
+    max_headers: int = 65_536
+    header_timeout_s: float = 20.0
+    body_timeout_s: float = 60.0
+    keep_alive_s: float = 75.0
+    write_stall_s: float = 60.0
+
+
+Handler = Callable[[Request, Responder], Awaitable[None]]
+
+
+class Host(Protocol):
+    """What a connection needs of its server."""
+
+    loop: asyncio.AbstractEventLoop
+    handler: Handler
+    limits: Limits
+    now: float
+    date: bytes
+    connections: "set[Connection]"
+    tasks: set[asyncio.Task[None]]
+    draining: bool
+
+    def refuse(self, request: Request, responder: Responder, status: int) -> None: ...
+
+
 class Connection(asyncio.Protocol):
     """The protocol of one client's connection."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: Host) -> None:
         self.server = server
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self.lost = False
@@ -278,6 +306,10 @@ class Connection(asyncio.Protocol):
             self.transport.write_eof()
 
     # used by the responder and the server
+
+    @property
+    def date(self) -> bytes:
+        return self.server.date
 
     def write(self, data: bytes) -> None:
         if not self.lost:

@@ -2,12 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from penstock.wire.message import ClientGone, header_lines, status_line
 
-if TYPE_CHECKING:
-    from penstock.wire.connection import Connection
+
+class Way(Protocol):
+    """What a responder needs of its connection."""
+
+    transport: asyncio.Transport
+    lost: bool
+    write_paused: asyncio.Future[None] | None
+
+    @property
+    def date(self) -> bytes: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class Responder:
@@ -15,7 +29,7 @@ class Responder:
 
     __slots__ = ("_chunks", "_connection", "_head_only", "_keep_alive", "complete", "started")
 
-    def __init__(self, connection: "Connection", keep_alive: bool, head_only: bool, chunks: bool) -> None:
+    def __init__(self, connection: Way, keep_alive: bool, head_only: bool, chunks: bool) -> None:
         self._connection = connection
         self._keep_alive = keep_alive
         self._head_only = head_only
@@ -32,7 +46,7 @@ class Responder:
         self.started = self.complete = True
         head = b"%bdate: %b\r\n%bcontent-length: %d\r\n%b\r\n" % (
             status_line(status),
-            self._connection.server.date,
+            self._connection.date,
             header_lines(headers),
             len(body),
             b"" if self._keep_alive else b"connection: close\r\n",
@@ -46,7 +60,7 @@ class Responder:
             b"%bdate: %b\r\n%b%b%b\r\n"
             % (
                 status_line(status),
-                self._connection.server.date,
+                self._connection.date,
                 header_lines(headers),
                 b"transfer-encoding: chunked\r\n" if self._chunks else b"",
                 b"" if self._keep_alive else b"connection: close\r\n",

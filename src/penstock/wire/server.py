@@ -2,31 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 
-import msgspec
-
-from penstock.wire.connection import Connection
+from penstock.wire.connection import Connection, Handler, Limits
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
 SWEEP_S = 0.25
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Bounds of a server: bytes and seconds."""
-
-    max_body: int = 10_000_000
-    max_headers: int = 65_536
-    header_timeout_s: float = 20.0
-    body_timeout_s: float = 60.0
-    keep_alive_s: float = 75.0
-    write_stall_s: float = 60.0
-
-
-Handler = Callable[[Request, Responder], Awaitable[None]]
 
 
 class Server:

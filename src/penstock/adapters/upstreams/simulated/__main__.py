@@ -17,7 +17,8 @@ import uvloop
 
 from penstock.adapters.upstreams.simulated.options import Options, OptionsError, parse_options
 from penstock.adapters.upstreams.simulated.server import SimulatedEngine, refuse_unparsed
-from penstock.wire.server import Limits, serve
+from penstock.wire.connection import Limits
+from penstock.wire.server import serve
 
 EXAMPLE = "--options '{\"decode_step_ms\": 5}'"
 MAX_BODY = 64_000_000
