@@ -197,7 +197,7 @@ def wrk(scratch: Path, url: str, connections: int, seconds: float, mark: str) ->
 
 
 def _latency_us(out: str, percent: str) -> float:
-    found = re.search(rf"^\s+{percent}\s+([\d.]+)(us|ms|s)$", out, re.MULTILINE)
+    found = re.search(rf"^\s+{percent}\s+([\d.]+)(us|ms|s)\s*$", out, re.MULTILINE)
     assert found is not None, out
     return float(found[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[found[2]]
 
