@@ -107,7 +107,7 @@ def test_a_second_one_on_the_same_journal_waits_for_the_first(engine: RecordingE
         mark = len(first.log())
         second = start(tmp_path)
         try:
-            wait_until(lambda: "waiting for the Penstock that still holds" in second.log()[mark:], "the second to say that it waits")
+            wait_until(lambda: "for the Penstock that still holds" in second.log()[mark:], "the second to say that it waits")
             assert second.process.poll() is None
             assert "listens" not in second.log()[mark:]
             assert first.stop() == 0
@@ -124,7 +124,7 @@ def test_interrupted_while_it_waits(tmp_path: Path) -> None:
     with serving(tmp_path, NOWHERE):
         second = start(tmp_path)
         try:
-            wait_until(lambda: "waiting for" in second.log(), "the second to say that it waits")
+            wait_until(lambda: "waiting up to" in second.log(), "the second to say that it waits")
             assert second.stop(signal.SIGINT) == 130
         finally:
             second.kill()
