@@ -5,9 +5,7 @@ Text that does not parse raises `UnitError`, whose message says what would have 
 """
 
 import re
-from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from fractions import Fraction
 
 NANO_PER_USD = 10**9
 
@@ -88,26 +86,3 @@ def format_usd(nano: int | None) -> str | None:
     sign = "-" if nano < 0 else ""
     whole, part = divmod(abs(nano), NANO_PER_USD)
     return f"{sign}{whole}.{part:09d}"
-
-
-def round_half_even(value: Fraction) -> int:
-    """Nearest integer, ties to even: the one rounding that a cost ever sees."""
-    return round(value)
-
-
-def split(amount: int, weights: Sequence[int]) -> list[int]:
-    """Split an integer amount by weights so that the parts sum to it exactly (largest remainder, ties to the first).
-
-    Raises `ValueError` when weights are negative or all zero while there is something to split.
-    """
-    total = sum(weights)
-    if amount == 0:
-        return [0] * len(weights)
-    if total <= 0 or min(weights) < 0:
-        raise ValueError("weights must be non-negative and not all zero")
-    floors = [amount * weight // total for weight in weights]
-    remainders = [amount * weight % total for weight in weights]
-    missing = amount - sum(floors)
-    for index in sorted(range(len(weights)), key=lambda i: (-remainders[i], i))[:missing]:
-        floors[index] += 1
-    return floors

@@ -134,7 +134,6 @@ class ClientConnection(asyncio.Protocol):
         self.lost = False
         self.deadline = 0.0
         self.idle_since = 0.0
-        self.used = False
         self._parser = httptools.HttpResponseParser(self)
         self._busy = False
         self._head: asyncio.Future[Answer] | None = None
@@ -162,7 +161,6 @@ class ClientConnection(asyncio.Protocol):
         self._answer = None
         self.deadline = self._pool.now + first_s
         self.transport.write(message)
-        self.used = True
         try:
             return await self._head
         except asyncio.CancelledError:

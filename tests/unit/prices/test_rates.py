@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 from penstock.domain.prices.rates import TOKEN_CLASSES, compile_rates
-from penstock.domain.units import round_half_even
 
 usd = st.fractions(min_value=0, max_value=200, max_denominator=10**7)
 counts = st.integers(0, 10**9)
@@ -16,7 +15,7 @@ classes = st.builds(Tokens, counts, counts, counts, counts, counts)
 
 def by_hand(table: dict[str, Fraction], tokens: Tokens, fee: Fraction = Fraction(0)) -> int:
     total = sum((getattr(tokens, name) * table[name] for name in TOKEN_CLASSES), Fraction(0)) / 10**6
-    return round_half_even((total + (fee if tokens.total else 0)) * 10**9)
+    return round((total + (fee if tokens.total else 0)) * 10**9)
 
 
 @given(st.tuples(usd, usd, usd, usd, usd), classes, usd)
