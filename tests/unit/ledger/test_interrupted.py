@@ -13,7 +13,19 @@ from tests.ledger_entries import RESERVATION, reservation
 def test_the_reservation_is_booked_whole(held: Reservation) -> None:
     booked = interrupted(held)
     assert booked == interrupted(held)
-    for name in ("id", "admitted_ns", "endpoint", "requested_model", "model", "tier", "upstream", "tags", "key_id", "streamed"):
+    for name in (
+        "id",
+        "admitted_ns",
+        "endpoint",
+        "requested_model",
+        "model",
+        "tier",
+        "upstream",
+        "tags",
+        "key_id",
+        "streamed",
+        "traceparent",
+    ):
         assert getattr(booked, name) == getattr(held, name)
     assert (booked.cost, booked.reserved) == (held.worst_case, held.worst_case)
     assert booked.tokens == (held.worst_tokens or NO_TOKENS)

@@ -105,6 +105,50 @@ def test_a_system_prompt_that_names_a_simple_job_counts() -> None:
     assert _points({"messages": [system, {"role": "user", "content": "my parcel"}]}, "simple_task") == -100
 
 
+SYSTEM, QUESTION = "You classify tickets.", "Explain and compare: 1. a\n2. b\n3. c"
+SCHEMA: dict[str, Any] = {"type": "json_schema", "schema": {}}
+DIALECTS: dict[str, dict[str, Any]] = {
+    "chat": {
+        "messages": [
+            {"role": "system", "content": SYSTEM},
+            *[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}] * 4,
+            {"role": "tool", "content": "z"},
+            {"role": "user", "content": [{"type": "text", "text": QUESTION}]},
+        ],
+        "tools": [{"type": "function"}],
+        "response_format": {"type": "json_schema"},
+    },
+    "responses": {
+        "instructions": SYSTEM,
+        "input": [
+            *[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}] * 4,
+            {"type": "function_call_output", "output": "z"},
+            {"role": "user", "content": [{"type": "input_text", "text": QUESTION}]},
+        ],
+        "tools": [{"type": "function"}],
+        "text": {"format": SCHEMA},
+    },
+    "messages": {
+        "system": [{"type": "text", "text": SYSTEM}],
+        "messages": [
+            *[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}] * 4,
+            {"role": "user", "content": [{"type": "tool_result", "content": "z"}]},
+            {"role": "user", "content": [{"type": "text", "text": QUESTION}]},
+        ],
+        "tools": [{"name": "f"}],
+        "output_config": {"format": SCHEMA},
+    },
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_same_call_scores_the_same_in_every_dialect(dialect: str) -> None:
+    assert features(DIALECTS[dialect]) == features(DIALECTS["chat"])
+    assert features({"input": QUESTION, "instructions": SYSTEM}) == features(
+        {"messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]}
+    )
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["messages", "prompt", "input", "tools", "response_format", "functions"]),

@@ -69,9 +69,11 @@ def input_bound(request: dict[str, Any], inputs: int = 1) -> int | None:
     if unseen_input(request):
         return None
     bound = text_bytes(request) + REQUEST_OVERHEAD * inputs
-    messages = request.get("messages")
+    messages, items = request.get("messages"), request.get("input")
     if isinstance(messages, list):
         bound += MESSAGE_OVERHEAD * len(messages)
+    if isinstance(items, list) and items and isinstance(items[0], dict):
+        bound += MESSAGE_OVERHEAD * len(items)
     tools = request.get("tools") or request.get("functions")
     if isinstance(tools, list):
         bound += TOOLS_OVERHEAD + TOOL_OVERHEAD * len(tools)

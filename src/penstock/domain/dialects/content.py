@@ -10,7 +10,8 @@ Request = dict[str, Any]
 _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_SLA_OF_SERVICE_TIER = {"priority": "critical", "default": "standard", "flex": "best_effort"}
+_SLA_OF_SERVICE_TIER = {"priority": "critical", "default": "standard", "standard_only": "standard", "flex": "best_effort"}
+"""OpenAI's words, and Anthropic's `standard_only`; `auto` names none"""
 MAX_TAG_VALUE = 512
 """characters; longer metadata is not a tag"""
 MAX_TAGS = 64
@@ -209,6 +210,8 @@ def _points_elsewhere(part: dict[str, Any]) -> bool:
     kind = _kind(part)
     if not kind or kind in _TEXT_PARTS:
         return False
+    if kind == "item_reference":
+        return True
     for holder in (part, part.get(kind), part.get("source")):
         if isinstance(holder, dict):
             if holder.get("file_id") is not None:

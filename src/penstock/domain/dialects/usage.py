@@ -42,7 +42,7 @@ def tokens_from_usage(usage: object) -> Tokens:
     input or output cannot be known from it, and when its parts contradict each other.
     """
     if not isinstance(usage, dict):
-        raise UsageError("usage is absent" if usage is None else f"usage is {_kind(usage)}, not an object")
+        raise UsageError("usage is absent" if usage is None else f"usage is {json_kind(usage)}, not an object")
     if usage.keys() <= _USUAL:
         tokens = _usual(usage)
         if tokens is not None:
@@ -189,7 +189,7 @@ def _details(usage: dict[str, Any], key: str) -> dict[str, Any]:
     if not value:
         return {}
     if not isinstance(value, dict):
-        raise UsageError(f"`{key}` is {_kind(value)}, not an object")
+        raise UsageError(f"`{key}` is {json_kind(value)}, not an object")
     return value
 
 
@@ -218,7 +218,7 @@ def _count(counts: dict[str, Any], key: str) -> int | None:
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int:
-        raise UsageError(f"`{key}` is {_kind(value)}, not a whole number")
+        raise UsageError(f"`{key}` is {json_kind(value)}, not a whole number")
     if value < 0:
         raise UsageError(f"`{key}` is negative")
     if value > LARGEST_COUNT:
@@ -226,8 +226,11 @@ def _count(counts: dict[str, Any], key: str) -> int | None:
     return value
 
 
-def _kind(value: object) -> str:
+def json_kind(value: object) -> str:
+    """What a JSON value is, in words."""
     match value:
+        case None:
+            return "absent"
         case bool():
             return "a boolean"
         case str():

@@ -28,6 +28,7 @@ def interrupted(reservation: Reservation) -> UsageRecord:
         tags=reservation.tags,
         key_id=reservation.key_id,
         streamed=reservation.streamed,
+        traceparent=reservation.traceparent,
         error="the process that held this request ended before the answer did",
         tokens=NO_TOKENS if tokens is None else tokens,
         tokens_basis="unknown" if tokens is None else "estimated",

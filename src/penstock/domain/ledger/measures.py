@@ -60,6 +60,12 @@ class Sums(msgspec.Struct):
     """priced requests with a known counterfactual"""
     compared_cost: int = 0
     counterfactual: int = 0
+    list_cost: int = 0
+    """of the compared requests whose list cost is known"""
+    wasted: int = 0
+    """the part of `compared_cost` for tries that brought no answer, as far as it is known"""
+    wasting: int = 0
+    """compared requests of whose cost some was wasted"""
 
     def add(self, other: "Sums") -> None:
         for field in self.__struct_fields__:
@@ -90,6 +96,9 @@ def sums_of(record: UsageRecord) -> Sums:
         compared=compared,
         compared_cost=(cost or 0) if compared else 0,
         counterfactual=(record.counterfactual or 0) if compared else 0,
+        list_cost=(record.list_cost or 0) if compared else 0,
+        wasted=(record.wasted_cost or 0) if compared else 0,
+        wasting=compared and bool(record.wasted_cost),
     )
 
 

@@ -24,6 +24,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int | None
     duration_us: int
     error: str | None = None
+    started_us: int | None = None
+    """when it began, from the admission on; None on records of before this was kept"""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,6 +47,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     tags: dict[str, str] = {}
     key_id: str | None = None
     streamed: bool = False
+    traceparent: str | None = None
 
 
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,6 +72,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     tier: str | None = None
     sla: str | None = None
     upstream: str | None = None
+    upstream_endpoint: str | None = None
+    """the endpoint at which the upstream was called, where the call was translated; None: the client's own"""
     replica: str | None = None
     fleet: str | None = None
     gpu: str | None = None
@@ -92,6 +97,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     error: str | None = None
     finish_reason: str | None = None
     response_id: str | None = None
+    traceparent: str | None = None
+    """the caller's span (W3C), when it sent one"""
 
     tokens: Tokens = NO_TOKENS
     """processed by models for this request; a cache hit processes none"""

@@ -27,8 +27,11 @@ IGNORED = frozenset(
 )
 """top-level fields that say who asks, how it is delivered or billed, but not what is asked"""
 
-CACHEABLE_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings"})
-_CLIENT_SIDE_TOOLS = ("function", "custom")
+CACHEABLE_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings", "responses", "messages"})
+_CLIENT_SIDE_TOOLS = (None, "function", "custom")
+"""types of tools that the client runs; Anthropic's own form has no type"""
+_ACTS = frozenset({"store", "background", "audio", "web_search_options", "mcp_servers", "container"})
+"""fields with which the provider acts or looks at the world, beyond answering"""
 
 
 def cache_key(
@@ -53,15 +56,13 @@ def cache_key(
 def cacheable(endpoint: str, request: dict[str, Any]) -> bool:
     """Whether an answer may stand for a later one at all.
 
-    Never: endpoints other than chat completions, completions and embeddings; `store` or `background` (the provider must act); audio
-    or other output than text; tools that the provider runs (web search, code), since the world they look at changes; input that the
-    body only points at (files, web images, stored conversations).
+    Never: endpoints other than those of models; `store` or `background` (the provider must act); audio or other output than text; tools
+    that the provider runs (web search, code), since the world they look at changes; input that the body only points at (files, web
+    images, stored conversations and items of them).
     """
     if endpoint not in CACHEABLE_ENDPOINTS:
         return False
-    if request.get("store") or request.get("background") or request.get("audio") is not None:
-        return False
-    if request.get("web_search_options") is not None:
+    if not request.keys().isdisjoint(_ACTS) and any(request.get(name) not in (None, False) for name in _ACTS):
         return False
     modalities = request.get("modalities")
     if modalities is not None and modalities != ["text"]:

@@ -72,7 +72,7 @@ _FORMAT_PHRASES = (
 
 
 def complexity(request: dict[str, Any]) -> float:
-    """The score in [0, 1] of a parsed chat, completion or Responses request: `features` added up and clipped."""
+    """The score in [0, 1] of a parsed request of any dialect: `features` added up and clipped. The same call scores the same in each."""
     return min(max(sum(features(request).values()), 0), 1000) / 1000
 
 
@@ -137,6 +137,11 @@ def _steps(text: str) -> int:
 def _format(request: dict[str, Any], text: str) -> int:
     """100 for a schema that the answer must satisfy, 50 for a form asked for in words."""
     wanted = request.get("response_format")
+    if wanted is None and ("text" in request or "output_config" in request):
+        holder = request.get("text") or request.get("output_config")
+        wanted = holder.get("format") if isinstance(holder, dict) else None
+        if isinstance(wanted, dict) and wanted.get("type") == "text":
+            wanted = None
     if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
         return 100
     return 50 if isinstance(wanted, dict) or any(phrase in text for phrase in _FORMAT_PHRASES) else 0
@@ -144,11 +149,20 @@ def _format(request: dict[str, Any], text: str) -> int:
 
 def _conversation(request: dict[str, Any]) -> tuple[int, str]:
     """User turns among the latest messages, and the beginning of the system prompt in lower case."""
-    messages = request.get("messages")
+    messages = request.get("messages") or request.get("input")
+    apart = text_of(request.get("system") or request.get("instructions"))[:_SYSTEM].lower()
     if not isinstance(messages, list) or not messages:
-        return 1, ""
-    turns = sum(isinstance(message, dict) and message.get("role") == "user" for message in messages[-_TURNS_LOOKED_AT:])
+        return 1, apart
+    turns = sum(isinstance(message, dict) and message.get("role") == "user" and _says(message) for message in messages[-_TURNS_LOOKED_AT:])
     first = messages[0]
     if isinstance(first, dict) and first.get("role") in ("system", "developer"):
         return turns, text_of(first.get("content"))[:_SYSTEM].lower()
-    return turns, ""
+    return turns, apart
+
+
+def _says(message: dict[str, Any]) -> bool:
+    """Whether a user's turn is more than results of tools, which stand in such turns in Anthropic's dialect."""
+    content = message.get("content")
+    if not isinstance(content, list) or not content:
+        return True
+    return any(not isinstance(part, dict) or part.get("type") != "tool_result" for part in content)

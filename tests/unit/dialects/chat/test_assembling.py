@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.dialects.assemble import assemble, complete, complete_stream, disassemble, finish_reason
+from penstock.domain.dialects.chat.assembling import assemble, complete, complete_stream, disassemble, finish_reason
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 LOGPROBS = st.lists(st.fixed_dictionaries({"token": TEXT, "logprob": st.floats(-9, 0), "top_logprobs": st.just([])}), max_size=3)

@@ -1,0 +1,1 @@
+"""OpenAI chat completions (and the older completions): calls, answers and streams, read and written."""

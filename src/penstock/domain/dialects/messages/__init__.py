@@ -1,0 +1,1 @@
+"""Anthropic Messages: calls, answers and streams, read and written."""

@@ -1,0 +1,1 @@
+"""OpenAI Responses: calls, answers and streams, read and written."""
