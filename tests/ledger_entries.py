@@ -34,13 +34,16 @@ COUNT = st.integers(0, 10**6)
 TOKENS = st.builds(Tokens, COUNT, COUNT, COUNT, COUNT, COUNT)
 MONEY = st.none() | st.integers(0, 10**15)
 TAGS = st.dictionaries(st.sampled_from(ODD_TAGS), _FEW | TEXT, max_size=3)
-ATTEMPT = st.builds(Attempt, model=TEXT, upstream=TEXT, replica=TEXT, status=st.none() | COUNT, duration_us=COUNT, error=st.none() | TEXT)
+ATTEMPT = st.builds(
+    Attempt, model=TEXT, upstream=TEXT, replica=TEXT, status=st.none() | COUNT, duration_us=COUNT, error=st.none() | TEXT,
+    started_us=st.none() | COUNT,
+)  # fmt: skip
 _MAYBE = st.none() | _FEW | TEXT
 
 _TEXT_FIELDS = (
     "requested_model", "model", "response_model", "model_version", "optimization", "tier", "sla", "upstream", "replica", "fleet",
     "gpu", "instance", "region", "key_id", "cache_source", "route", "strategy", "error", "finish_reason", "response_id",
-    "price_id", "price_version", "baseline",
+    "price_id", "price_version", "baseline", "traceparent",
 )  # fmt: skip
 _NUMBERS = st.fixed_dictionaries(
     {},
@@ -51,6 +54,7 @@ _NUMBERS = st.fixed_dictionaries(
         "duration_us": COUNT,
         "cost": MONEY,
         "list_cost": MONEY,
+        "wasted_cost": MONEY,
         "counterfactual": MONEY,
         "reserved": MONEY,
     },
@@ -95,4 +99,5 @@ RESERVATION = st.builds(
     tags=TAGS,
     key_id=_MAYBE,
     streamed=st.booleans(),
+    traceparent=_MAYBE,
 )

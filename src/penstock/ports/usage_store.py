@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from penstock.domain.ledger.latency import Latency
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import Reservation, UsageRecord
 
@@ -38,7 +39,13 @@ class Snapshot(Protocol):
     def offsets(self) -> dict[str, int]: ...
 
     def sums(self, query: CostQuery) -> list[tuple[tuple[str | None, ...], Sums]]:
-        """Sums by the values of `query.by`, exact integers."""
+        """Sums by the values of `query.by`, exact integers; each group once."""
+
+    def latencies(self, query: CostQuery) -> list[tuple[tuple[str | None, ...], Latency]]:
+        """Histograms of the times of answers by the values of `query.by`; each group once."""
+
+    def span(self) -> tuple[int, int] | None:
+        """Admission of the first and of the last record, unix nanoseconds; None without records."""
 
     def find(self, request_id: str) -> UsageRecord | None: ...
 

@@ -31,9 +31,11 @@ _COUNTS = tuple(f"{group}_{name}" for group in ("tokens", "recalled") for name i
 
 COLUMNS: tuple[tuple[str, Kind], ...] = (*_PLAIN, *((name, "json") for name in _JSON), *((name, "int") for name in _COUNTS))
 NAMES = tuple(name for name, _ in COLUMNS)
+_UNKNOWN_SAID = {"wasted_cost"}
 REQUIRED = frozenset(field.name for field in _FIELDS if field.required)
 
 _plain_of = attrgetter(*(name for name, _ in _PLAIN))
+_told_by_others = attrgetter("endpoint", "requested_model", "response_model", "response_id", "finish_reason", "error")
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in _JSON.items()}
 _NUL = "\\u0000"
@@ -41,7 +43,9 @@ _astuple = msgspec.structs.astuple
 
 
 def row_of(record: UsageRecord) -> Row:
-    """The values of `NAMES`. Counts beyond `MOST_TOKENS` are cut there, NUL in tags becomes U+FFFD."""
+    """The values of `NAMES`. Counts beyond `MOST_TOKENS` are cut there, NUL in what clients and upstreams say becomes U+FFFD."""
+    if "\0" in "".join(filter(None, _told_by_others(record))):
+        return row_of(storable(record))
     tags, attempts = record.tags, record.attempts
     tags_text = _encode(tags).decode() if tags else "{}"
     attempts_text = _encode(attempts).decode() if attempts else "[]"
@@ -56,12 +60,16 @@ def row_of(record: UsageRecord) -> Row:
 
 
 def record_of(row: Sequence[Any]) -> UsageRecord:
-    """The record of a row in the order of `NAMES`. A column that is NULL leaves its field at the default."""
+    """The record of a row in the order of `NAMES`. A column that is NULL leaves its field at the default, unless None is a value
+    of its own there: the column stood in the first schema, so no row has it NULL for want of it.
+    """
     given: dict[str, Any] = {}
     plain = len(_PLAIN)
     for (name, kind), value in zip(_PLAIN, row, strict=False):
         if value is not None:
             given[name] = bool(value) if kind == "bool" else value
+        elif name in _UNKNOWN_SAID:
+            given[name] = None
     for (name, decoder), value in zip(_decoders.items(), row[plain:], strict=False):
         if value is not None:
             given[name] = decoder.decode(value)

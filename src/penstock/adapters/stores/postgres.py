@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
 
 from penstock.adapters.stores.columns import NAMES, Row, row_of, storable
+from penstock.adapters.stores.cubes import cube_tables, fresh_tables, put_fresh
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import SCHEMA_VERSION, Dialect, missing_columns, newer_schema, put_offset, put_reservation, tables
 from penstock.ports.usage_store import Intake, Snapshot, StoreError
@@ -38,10 +39,26 @@ POSTGRES = Dialect(
         "hour": """to_char(to_timestamp(admitted_ns / 1000000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24')""",
     },
     tag=_tag,
+    tags_array=lambda names: "jsonb_build_array({})".format(", ".join(f"tags -> '{name}'" for name in names)),
+    json_array="jsonb_build_array({})::text",
+    json_item=lambda column, path: f"({column}::jsonb #>> '{{{','.join(map(str, path))}}}')",
+    serial="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    unique_name="EXCLUDE USING hash (name WITH =)",
+    clustered="",
+    emptied=" ON COMMIT DELETE ROWS",
+    overflow=None,
 )
 _COPY = f"COPY incoming ({', '.join(NAMES)}) FROM STDIN"
-_INSERT = "INSERT INTO records ({0}) SELECT {0} FROM incoming ON CONFLICT (id) DO NOTHING".format(", ".join(NAMES))
-_INCOMING = "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE records) ON COMMIT DELETE ROWS"
+_INSERT = (
+    "WITH new AS (INSERT INTO records ({0}) SELECT {0} FROM incoming ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING {0}) "
+    "INSERT INTO arrived ({0}) SELECT {0} FROM new"
+).format(", ".join(NAMES))
+_TEMPORARY = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE records) ON COMMIT DELETE ROWS",
+    "CREATE TEMPORARY TABLE IF NOT EXISTS arrived (LIKE records) ON COMMIT DELETE ROWS",
+    *fresh_tables(POSTGRES),
+)
+_PUT_ARRIVED, _PUT_ALL = put_fresh(POSTGRES, "arrived", "true"), put_fresh(POSTGRES, "records", "true")
 _RESERVE, _OFFSET = put_reservation(POSTGRES), put_offset(POSTGRES)
 
 
@@ -71,14 +88,22 @@ class PostgresDatabase:
         with self.told(), db.transaction():
             db.execute("SELECT pg_advisory_xact_lock(%s)", (_PREPARE_LOCK,))
             version = self._version(db)
-            self._check_version(version)
+            self.check_version(version)
             if version is None:
-                for statement in tables(POSTGRES):
+                for statement in tables(POSTGRES) + cube_tables(POSTGRES):
                     db.execute(statement)
                 db.execute("INSERT INTO schema_version VALUES (%s)", (SCHEMA_VERSION,))
             present = db.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'records'::regclass AND attnum > 0").fetchall()
             for statement in missing_columns(POSTGRES, {name for (name,) in present}):
                 db.execute(statement)
+            if version is not None and version < SCHEMA_VERSION:
+                self._begin_cubes(db)
+
+    def _begin_cubes(self, db: Connection) -> None:
+        db.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
+        db.execute("LOCK TABLE records IN EXCLUSIVE MODE")
+        for statement in (*cube_tables(POSTGRES), *fresh_tables(POSTGRES), *_PUT_ALL):
+            db.execute(statement)
 
     @contextmanager
     def reading(self) -> Iterator["PostgresReading | None"]:
@@ -88,8 +113,8 @@ class PostgresDatabase:
             with self.told():
                 db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 version = self._version(db)
-            self._check_version(version)
-            yield None if version is None else PostgresReading(self, db)
+            self.check_version(version)
+            yield None if version is None else PostgresReading(self, db, version)
         finally:
             db.close()
 
@@ -131,7 +156,8 @@ class PostgresDatabase:
         row = db.execute("SELECT max(version) FROM schema_version").fetchone()
         return None if row is None else row[0]
 
-    def _check_version(self, version: int | None) -> None:
+    def check_version(self, version: int | None) -> None:
+        """Raises `StoreError` for a schema that this version does not know."""
         if version is not None and version > SCHEMA_VERSION:
             raise newer_schema(self.name, version)
 
@@ -141,8 +167,8 @@ class PostgresReading:
 
     dialect = POSTGRES
 
-    def __init__(self, database: PostgresDatabase, db: Connection) -> None:
-        self._database, self._db = database, db
+    def __init__(self, database: PostgresDatabase, db: Connection, version: int) -> None:
+        self._database, self._db, self.version = database, db, version
         # JSON columns come back as text, as from SQLite: one decoder for both.
         db.adapters.register_loader("jsonb", TextLoader)
 
@@ -208,12 +234,18 @@ class PostgresStore:
     def _write(self, intake: Intake, rows: list[Row]) -> int:
         db, new = self._connection(), 0
         with db.transaction(), db.cursor() as cursor:
+            # held to the end: a newer penstock that brings the schema up to date waits for us, and we write none of it after
+            [(version,)] = cursor.execute("SELECT version FROM schema_version FOR SHARE").fetchall()
+            self._database.check_version(version)
             if rows:
-                cursor.execute(_INCOMING)
+                for statement in _TEMPORARY:
+                    cursor.execute(statement)
                 with cursor.copy(_COPY) as copy:
                     for row in rows:
                         copy.write_row(row)
                 new = cursor.execute(_INSERT).rowcount
+                for statement in _PUT_ARRIVED if new else ():
+                    cursor.execute(statement)
             if intake.settled:
                 cursor.execute("DELETE FROM reservations WHERE id = ANY(%s)", (list(intake.settled),))
             if intake.opened:

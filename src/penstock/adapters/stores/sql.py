@@ -3,16 +3,17 @@
 Values and tag names are always parameters; only names from our own tables are ever part of a statement's text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from penstock.adapters.stores.columns import COLUMNS, MOST_INT, NAMES, REQUIRED, Kind
-from penstock.domain.ledger.measures import DIMENSIONS, CostQuery, Sums
+from penstock.domain.ledger.measures import DIMENSIONS, CostQuery
 from penstock.ports.usage_store import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: cubes are kept beside the records (`cubes.py`), so an older penstock must not write any more"""
 PERIODS = ("day", "hour")
 
 ANSWERED = "outcome <> 'refused'"
@@ -39,18 +40,37 @@ SUMS: dict[str, tuple[str, str]] = {
     "compared": ("1", COMPARED),
     "compared_cost": ("cost", COMPARED),
     "counterfactual": ("counterfactual", COMPARED),
+    "list_cost": ("COALESCE(list_cost, 0)", COMPARED),
+    "wasted": ("COALESCE(wasted_cost, 0)", COMPARED),
+    "wasting": ("1", f"{COMPARED} AND wasted_cost > 0"),
 }
 """field of `Sums` -> what is added up, and over which records: `measures.sums_of` in SQL"""
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """What differs between databases: the parameter mark, column types, periods of `admitted_ns`, a tag's value."""
+    """What differs between databases: the parameter mark, column types, periods of `admitted_ns`, a tag's value, JSON."""
 
     mark: str
     kinds: dict[Kind, str]
     periods: dict[str, str]
     tag: Callable[[str], tuple[str, Any]]
     """tag name -> SQL with one parameter, and that parameter"""
+    tags_array: Callable[[Sequence[str]], str]
+    """some of our own tag names -> SQL of the JSON array of their values"""
+    json_array: str
+    """a format: SQL of items -> SQL of a JSON array as text"""
+    json_item: Callable[[str, Sequence[int]], str]
+    """column that holds a JSON array, the indices that lead to an item -> SQL of that item as text"""
+    serial: str
+    """type of a primary key that counts up by itself"""
+    unique_name: str
+    """constraint that a text column `name`, however long, has every value once"""
+    clustered: str
+    """ending of a table that lies in the order of its primary key"""
+    emptied: str
+    """ending of a temporary table that a commit may empty, where deleted rows would else pile up in it"""
+    overflow: str | None
+    """how an error reads of a sum that leaves 64 bits; None where sums are as large as they must be"""
 
 
 def tables(dialect: Dialect) -> list[str]:
@@ -101,45 +121,31 @@ def put_offset(dialect: Dialect) -> str:
     )
 
 
-def select_sums(dialect: Dialect, query: CostQuery, *, halves: bool = False) -> tuple[str, list[Any]]:
-    """One row per group: its keys, then every field of `Sums` in order.
-
-    `halves` adds the upper and the lower 32 bits apart (two columns a field), for sums that leave 64 bits.
-    """
-    keys, parameters = [], []
-    for key in query.by:
-        sql, values = _key(dialect, key)
-        keys.append(sql)
-        parameters += values
-    totals = [total for name in Sums.__struct_fields__ for total in _totals(*SUMS[name], halves)]
-    where, values = _where(dialect, query)
-    group = f" GROUP BY {', '.join(str(index + 1) for index in range(len(keys)))}" if keys else ""
-    return f"SELECT {', '.join(keys + totals)} FROM records WHERE {where}{group} HAVING COUNT(*) > 0", parameters + values
-
-
 def select_records(dialect: Dialect, query: CostQuery, limit: int | None) -> tuple[str, list[Any]]:
-    where, parameters = _where(dialect, query)
+    where, parameters = window_and_filters(dialect, query)
     tail = "" if limit is None else f" LIMIT {int(limit)}"
     return f"SELECT {', '.join(NAMES)} FROM records WHERE {where} ORDER BY admitted_ns DESC, id DESC{tail}", parameters
 
 
-def _totals(value: str, condition: str, halves: bool) -> list[str]:
-    if not halves:
-        return [f"SUM(CASE WHEN {condition} THEN {value} ELSE 0 END)"]
-    return [f"SUM(CASE WHEN {condition} THEN {part} ELSE 0 END)" for part in (f"({value}) >> 32", f"({value}) & 4294967295")]
+def totals(value: str, condition: str | None, halves: bool) -> list[str]:
+    """SQL of a sum; with `halves` of its upper and lower 32 bits apart, for sums that leave 64 bits."""
+    parts = (f"({value}) >> 32", f"({value}) & 4294967295") if halves else (value,)
+    return [f"SUM({part})" if condition is None else f"SUM(CASE WHEN {condition} THEN {part} ELSE 0 END)" for part in parts]
 
 
-def _where(dialect: Dialect, query: CostQuery) -> tuple[str, list[Any]]:
+def window_and_filters(dialect: Dialect, query: CostQuery) -> tuple[str, list[Any]]:
+    """The condition of a query on records, and its parameters."""
     conditions = [f"admitted_ns >= {dialect.mark}", f"admitted_ns < {dialect.mark}"]
     parameters: list[Any] = [max(query.since_ns, -MOST_INT), min(query.until_ns, MOST_INT)]
     for key, value in query.where:
-        sql, values = _key(dialect, key)
+        sql, values = key_sql(dialect, key)
         conditions.append(f"{sql} = {dialect.mark}")
         parameters += [*values, value]
     return " AND ".join(conditions), parameters
 
 
-def _key(dialect: Dialect, key: str) -> tuple[str, list[Any]]:
+def key_sql(dialect: Dialect, key: str) -> tuple[str, list[Any]]:
+    """The value of a key on a record, and the parameters of that SQL."""
     if key == "status":
         return "CAST(status AS TEXT)", []
     if key in DIMENSIONS:

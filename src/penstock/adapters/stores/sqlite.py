@@ -12,7 +12,8 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.adapters.stores.columns import Row, row_of, storable
-from penstock.adapters.stores.snapshot import EmptySnapshot, Reading, Rows, SqlSnapshot, plain_sums, summed_by_halves
+from penstock.adapters.stores.cubes import cube_tables, fresh_tables, put_fresh
+from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import (
     SCHEMA_VERSION,
     Dialect,
@@ -23,12 +24,15 @@ from penstock.adapters.stores.sql import (
     put_reservation,
     tables,
 )
-from penstock.domain.ledger.measures import CostQuery
 from penstock.ports.usage_store import Intake, Snapshot, StoreError
 
 BUSY_TIMEOUT_S = 5.0
+CACHE_KIB = 65_536
+"""pages that the writer keeps at most: request ids are random, so their index is written all over"""
+CHECKPOINT_PAGES = 4_000
+"""16 MiB of write-ahead log go into the file at once: a page that was written often is copied once"""
+_SLICE_ROWS = 50_000
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f]+')
-_OVERFLOW = "integer overflow"
 
 
 def _tag(name: str) -> tuple[str, Any]:
@@ -45,8 +49,17 @@ SQLITE = Dialect(
         "hour": "strftime('%Y-%m-%dT%H', admitted_ns / 1000000000, 'unixepoch')",
     },
     tag=_tag,
+    tags_array=lambda names: "json_extract(tags, {})".format(", ".join(f"'$.{name}'" for name in names)),
+    json_array="json_array({})",
+    json_item=lambda column, path: f"json_extract({column}, '${''.join(f'[{index}]' for index in path)}')",
+    serial="INTEGER PRIMARY KEY",
+    unique_name="UNIQUE (name)",
+    clustered=" WITHOUT ROWID",
+    emptied="",
+    overflow="integer overflow",
 )
 _INSERT, _RESERVE, _OFFSET = insert_records(SQLITE), put_reservation(SQLITE), put_offset(SQLITE)
+_PUT_FRESH = put_fresh(SQLITE, "records", "rowid > ? AND rowid <= ?")
 
 
 class SqliteDatabase:
@@ -64,6 +77,9 @@ class SqliteDatabase:
             try:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
+                db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+                db.execute("PRAGMA temp_store = MEMORY")
+                db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             except sqlite3.Error:
                 db.close()
                 raise
@@ -72,14 +88,17 @@ class SqliteDatabase:
     def prepare(self, db: sqlite3.Connection) -> None:
         """Create or extend the tables, whoever else tries at the same time."""
         with self.told(), transaction(db):
-            for statement in tables(SQLITE):
+            for statement in tables(SQLITE) + cube_tables(SQLITE):
                 db.execute(statement)
             version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0]
-            self._check_version(version)
+            self.check_version(version)
             if version is None:
                 db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
             for statement in missing_columns(SQLITE, {row[1] for row in db.execute("PRAGMA table_info(records)")}):
                 db.execute(statement)
+            if version is not None and version < SCHEMA_VERSION:
+                put_cubes(db, 0)
+                db.execute("UPDATE schema_version SET version = ?", (SCHEMA_VERSION,))
 
     @contextmanager
     def reading(self) -> Iterator["SqliteReading | None"]:
@@ -92,8 +111,8 @@ class SqliteDatabase:
                 db.execute("BEGIN")
                 known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchone()
                 version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0] if known else None
-            self._check_version(version)
-            yield None if version is None else SqliteReading(self, db)
+            self.check_version(version)
+            yield None if version is None else SqliteReading(self, db, version)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -137,7 +156,8 @@ class SqliteDatabase:
         except OSError as problem:
             raise self.error(sqlite3.OperationalError(f"unable to open: {problem.strerror}")) from problem
 
-    def _check_version(self, version: int | None) -> None:
+    def check_version(self, version: int | None) -> None:
+        """Raises `StoreError` for a schema that this version does not know."""
         if version is not None and version > SCHEMA_VERSION:
             raise newer_schema(str(self.path), version)
 
@@ -177,13 +197,24 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def put_cubes(db: sqlite3.Connection, after: int) -> None:
+    """Add the records of a rowid beyond `after` to the cubes, in slices that are sorted within memory."""
+    for statement in fresh_tables(SQLITE):
+        db.execute(statement)
+    [(last,)] = db.execute("SELECT coalesce(max(rowid), 0) FROM records")
+    for start in range(after, last, _SLICE_ROWS):
+        bounds = (start, min(start + _SLICE_ROWS, last))
+        for statement in _PUT_FRESH:
+            db.execute(statement, bounds * (statement.count("?") // 2))
+
+
 class SqliteReading:
     """`snapshot.Reading` on a connection whose read transaction has begun."""
 
     dialect = SQLITE
 
-    def __init__(self, database: SqliteDatabase, db: sqlite3.Connection) -> None:
-        self._database, self._db = database, db
+    def __init__(self, database: SqliteDatabase, db: sqlite3.Connection, version: int) -> None:
+        self._database, self._db, self.version = database, db, version
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Sequence[Any]]:
         with self._database.told():
@@ -192,15 +223,6 @@ class SqliteReading:
     def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
         with self._database.told():
             yield from self._db.execute(sql, parameters)
-
-
-def _sums(reading: Reading, query: CostQuery) -> Rows:
-    try:
-        return plain_sums(reading, query)
-    except StoreError as problem:
-        if _OVERFLOW not in str(problem):
-            raise
-        return summed_by_halves(reading, query)
 
 
 class SqliteStore:
@@ -244,7 +266,7 @@ class SqliteStore:
     def snapshot(self) -> Iterator[Snapshot]:
         """On a connection of its own, from any thread. Empty while there is no file or no schema."""
         with self._database.reading() as reading:
-            yield EmptySnapshot() if reading is None else SqlSnapshot(reading, _sums)
+            yield EmptySnapshot() if reading is None else SqlSnapshot(reading)
 
     def close(self) -> None:
         with self._lock:
@@ -262,9 +284,14 @@ class SqliteStore:
     def _write(self, intake: Intake, rows: list[Row]) -> int:
         db = self._connection()
         with transaction(db):
+            [(version,)] = db.execute("SELECT max(version) FROM schema_version")
+            self._database.check_version(version)
+            [(newest,)] = db.execute("SELECT coalesce(max(rowid), 0) FROM records")
             before = db.total_changes
             db.executemany(_INSERT, rows)
             new = db.total_changes - before
+            if new:
+                put_cubes(db, newest)
             db.executemany("DELETE FROM reservations WHERE id = ?", [(id,) for id in intake.settled])
             opened = [(held.id, intake.writers.get(held.id, ""), self._encode(held).decode()) for held in intake.opened]
             db.executemany(_RESERVE, opened)
