@@ -21,7 +21,7 @@ import uvloop
 
 from penstock import bootstrap
 from penstock.adapters.caches.memory import MemoryCache
-from penstock.adapters.upstreams.openai import OpenAIUpstream
+from penstock.adapters.upstreams.api import ApiUpstream
 from penstock.config.load import absolute, parse
 from penstock.config.settings import Settings
 from penstock.domain.ledger.record import Reservation, UsageRecord
@@ -30,6 +30,7 @@ from penstock.gateway.gateway import Counters, Gateway
 from penstock.gateway.http import Front, wire_refusal
 from penstock.gateway.keys import KeyRing
 from penstock.gateway.refusal import Refusal
+from penstock.gateway.speech import Speech
 from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
 from penstock.ports.journal import JournalError
@@ -214,7 +215,7 @@ async def rig(
             await asyncio.sleep(0)
 
 
-def _gateway(settings: Settings, upstreams: Mapping[str, OpenAIUpstream], journal: MemoryJournal, keys: KeyRing, log: list[str]) -> Gateway:
+def _gateway(settings: Settings, upstreams: Mapping[str, ApiUpstream], journal: MemoryJournal, keys: KeyRing, log: list[str]) -> Gateway:
     baseline, exact = settings.server.baseline, settings.cache.exact
     return Gateway(
         settings=settings,
@@ -228,6 +229,7 @@ def _gateway(settings: Settings, upstreams: Mapping[str, OpenAIUpstream], journa
             {name: each.retries for name, each in settings.upstreams.items()},
             {name: each.stream_usage == "auto" for name, each in settings.upstreams.items()},
         ),
+        speech=Speech(settings.upstreams),
         journal=journal,
         log=log.append,
         counters=Counters(),
@@ -235,7 +237,7 @@ def _gateway(settings: Settings, upstreams: Mapping[str, OpenAIUpstream], journa
     )
 
 
-def _upstream(name: str, settings: Settings, environ: Mapping[str, str]) -> OpenAIUpstream:
+def _upstream(name: str, settings: Settings, environ: Mapping[str, str]) -> ApiUpstream:
     return bootstrap.upstream(name, settings.upstreams[name], environ, settings.server.max_answer)
 
 

@@ -195,9 +195,10 @@ def in_pieces(*pieces: bytes, pause_s: float = 0.0) -> Play:
     """Says the pieces in writes of their own."""
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for each in pieces:
+        for number, each in enumerate(pieces):
+            if number:
+                await asyncio.sleep(pause_s)
             writer.write(each)
             await writer.drain()
-            await asyncio.sleep(pause_s)
 
     return play

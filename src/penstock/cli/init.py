@@ -83,9 +83,10 @@ def _models(url: str, variable: str | None, ask: bool) -> list[str]:
     import os
 
     from penstock.cli.probe import Unreachable, models_of
+    from penstock.config.start import is_anthropic
 
     try:
-        found = models_of(url, os.environ.get(variable) if variable else None)
+        found = models_of(url, os.environ.get(variable) if variable else None, anthropic=is_anthropic(url))
     except Unreachable as problem:
         found = []
         say(f"could not list the models of {url}: {problem}")

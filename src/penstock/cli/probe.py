@@ -24,10 +24,15 @@ class _Listing(msgspec.Struct):
     data: list[_Listed] = []
 
 
-def models_of(base_url: str, api_key: str | None = None, ca_file: str | None = None) -> list[str]:
-    """Ids of `GET <base_url>/models`. Raises `Unreachable`."""
-    request = urllib.request.Request(base_url.rstrip("/") + "/models", headers={"accept": "application/json"})  # noqa: S310 checked address
-    if api_key:
+def models_of(base_url: str, api_key: str | None = None, ca_file: str | None = None, *, anthropic: bool = False) -> list[str]:
+    """Ids of `GET <base_url>/models`; an Anthropic upstream shows all of its models on one page of 1,000. Raises `Unreachable`."""
+    address = base_url.rstrip("/") + ("/models?limit=1000" if anthropic else "/models")
+    request = urllib.request.Request(address, headers={"accept": "application/json"})  # noqa: S310 checked address
+    if anthropic:
+        request.add_header("anthropic-version", "2023-06-01")
+    if api_key and anthropic:
+        request.add_header("x-api-key", api_key)
+    elif api_key:
         request.add_header("authorization", f"Bearer {api_key}")
     try:
         # No proxies and no redirects: an upstream is called at its own address, and its key goes nowhere else.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from penstock.config import checks_money, checks_server, checks_upstreams
+from penstock.config import checks_money, checks_server, checks_telemetry, checks_upstreams
 from penstock.config.problems import Problem, error, join, nearest, warning
 from penstock.config.secrets import missing_secrets
 from penstock.config.settings import Route, Settings
@@ -22,6 +22,7 @@ def problems(settings: Settings) -> list[Problem]:
         *_route_problems(settings),
         *_rule_problems(settings),
         *checks_money.problems(settings),
+        *checks_telemetry.problems(settings),
     ]
     return sorted(found, key=lambda problem: problem.severity != "error")
 

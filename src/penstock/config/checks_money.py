@@ -108,7 +108,7 @@ def _budget_problems(settings: Settings, where: str, budget: Budget) -> Iterator
         if isinstance(mark, Alert):
             yield from _notify_problems(settings, f"{place}.notify", mark.notify)
     if budget.at_limit == "alert":
-        yield warning(where, f"`{budget.name}` is read, but alerts are not sent yet", "watch it with `penstock cost`")
+        yield warning(where, f"`{budget.name}` is read, but alerts are not sent yet", "watch it on the page Today of the console")
 
 
 def _repeated_names(budgets: Sequence[Budget]) -> Iterator[Problem]:

@@ -12,9 +12,6 @@ from penstock.config.settings import Server, Settings
 def problems(settings: Settings) -> Iterator[Problem]:
     """Findings about `[server] [auth] [tags] [cache]`."""
     yield from _listen_problems(settings)
-    if settings.auth.admin_key is not None:
-        text = "nothing asks for this key yet: there is no console, and /metrics needs none"
-        yield warning("auth.admin_key", text, "remove it for now, and do not count on it")
     yield from _place_problems(settings.server)
     baseline = settings.server.baseline
     if baseline is not None and baseline not in settings.tiers:
@@ -55,6 +52,9 @@ def _listen_problems(settings: Settings) -> Iterator[Problem]:
         return
     if is_loopback(host):
         return
+    if settings.auth.admin_key is None:
+        text = f"the console is closed: {settings.server.listen} is not loopback, and there is no admin key"
+        yield warning("auth.admin_key", text, 'set admin_key = { env = "PENSTOCK_ADMIN" }')
     if not settings.auth.required:
         yield warning("auth.required", f"whoever reaches {settings.server.listen} can spend", "set required = true and make keys")
     hint = "let a proxy or a firewall keep strangers from /metrics"

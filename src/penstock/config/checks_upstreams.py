@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from penstock.config.problems import Problem, error, join, warning
 from penstock.config.settings import Settings, Upstream
 
+_EXAMPLES = {"openai": "http://127.0.0.1:8000/v1", "anthropic": "https://api.anthropic.com/v1"}
+
 
 def problems(settings: Settings) -> Iterator[Problem]:
     """Findings about `[upstreams.*]`."""
@@ -20,10 +22,12 @@ def problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _kind_problems(where: str, upstream: Upstream) -> Iterator[Problem]:
-    if upstream.kind == "anthropic":
-        yield error(f"{where}.kind", "`anthropic` is not built yet", 'use "openai" (any OpenAI-compatible address) or "simulated"')
-    if upstream.kind == "openai" and not upstream.base_urls:
-        yield error(f"{where}.base_urls", "an upstream needs an address", 'write base_urls = ["http://127.0.0.1:8000/v1"]')
+    if upstream.kind != "simulated" and not upstream.base_urls:
+        yield error(f"{where}.base_urls", "an upstream needs an address", f'write base_urls = ["{_EXAMPLES[upstream.kind]}"]')
+    if not upstream.speaks:
+        yield error(f"{where}.speaks", "an upstream that speaks nothing cannot answer", 'write speaks = ["chat"], or "auto"')
+    elif upstream.kind == "anthropic" and upstream.speaks != "auto" and "messages" not in upstream.speaks:
+        yield warning(f"{where}.speaks", "Anthropic's API speaks `messages`", 'add it, or set kind = "openai"')
     if upstream.kind == "simulated" and upstream.base_urls:
         yield warning(f"{where}.base_urls", "a simulated upstream uses no address", 'remove it, or set kind = "openai"')
     if upstream.kind != "simulated" and upstream.simulated:

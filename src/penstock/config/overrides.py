@@ -11,7 +11,7 @@ from penstock.config.shape import QUANTITIES, bare, expected, is_table, members,
 from penstock.domain.units import UnitError
 
 PREFIX = "PENSTOCK_"
-SECTIONS = ("server", "auth", "tags", "cache")
+SECTIONS = ("server", "auth", "tags", "cache", "telemetry")
 
 
 def overridable() -> dict[str, tuple[tuple[str, ...], Any]]:

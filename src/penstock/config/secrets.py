@@ -16,6 +16,9 @@ def secrets_of(settings: Settings) -> Iterator[tuple[str, Secret]]:
     for name, notify in settings.notify.items():
         if isinstance(notify.url, Secret):
             yield f"{join('notify', name)}.url", notify.url
+    for name, header in settings.telemetry.headers.items():
+        if isinstance(header, Secret):
+            yield join("telemetry.headers", name), header
 
 
 def missing_secrets(settings: Settings, environ: Mapping[str, str]) -> list[Problem]:

@@ -75,7 +75,13 @@ class Auth(Table, frozen=True):
         bool,
         doc("Every call needs a key made by `penstock keys create` (`Authorization: Bearer`, or `x-api-key`)."),
     ] = False
-    admin_key: Annotated[Secret | None, doc("Key of the console and the admin endpoints, which are not built yet.")] = None
+    admin_key: Annotated[
+        Secret | None,
+        doc(
+            "Key of the console: the password that a browser asks for (any user name), or `Authorization: Bearer`. Without it the console "
+            "is open to this machine while `listen` is loopback, and closed otherwise. `/metrics` needs no key."
+        ),
+    ] = None
 
 
 class Tags(Table, frozen=True):
@@ -103,9 +109,20 @@ class Upstream(Table, frozen=True):
 
     kind: Annotated[
         Literal["openai", "anthropic", "simulated"],
-        doc("`openai`: any OpenAI-compatible engine or API (vLLM, llama.cpp, Ollama, OpenAI ...); `simulated`: a built-in engine."),
+        doc(
+            "`openai`: any OpenAI-compatible engine or API (vLLM, llama.cpp, Ollama, OpenAI ...); `anthropic`: Anthropic's API, or "
+            "what serves `/v1/messages` as it does; `simulated`: a built-in engine."
+        ),
     ] = "openai"
     base_urls: Annotated[tuple[str, ...], doc("Address of each replica, up to and including `/v1`.")] = ()
+    speaks: Annotated[
+        Literal["auto"] | tuple[Literal["chat", "responses", "messages"], ...],
+        doc(
+            "Which of `/v1/chat/completions` (`chat`), `/v1/responses` and `/v1/messages` it answers by itself; calls in another one are "
+            "translated. `auto`: `anthropic` speaks messages, `simulated` all three; `openai` speaks chat, and responses until it says "
+            "that it knows no such address. vLLM and llama.cpp can be given all three."
+        ),
+    ] = "auto"
     timeout: Annotated[Timeouts, doc("How long each stage of a call may take.")] = Timeouts()
     stream_usage: Annotated[
         Literal["auto", "off"],
@@ -293,6 +310,19 @@ class Notify(Table, frozen=True):
     url: Annotated[Secret | str, doc("Where it is sent.")]
 
 
+class Telemetry(Table, frozen=True):
+    """What is told to other observability systems, beside `/metrics`."""
+
+    traces: Annotated[
+        str | None,
+        doc("OTLP/HTTP address that gets a span per request, such as `http://127.0.0.1:4318`; needs the extra `otel`."),
+    ] = None
+    headers: Annotated[
+        dict[str, Secret | str],
+        doc('Headers sent with the spans: texts, or secrets as `{ env = "NAME" }`.'),
+    ] = {}
+
+
 class Settings(Table, frozen=True):
     """The whole of penstock.toml."""
 
@@ -311,3 +341,4 @@ class Settings(Table, frozen=True):
     budgets: Annotated[tuple[Budget, ...], doc("Limits on spend.")] = ()
     slos: Annotated[tuple[Slo, ...], doc("Objectives that act when they are missed.")] = ()
     notify: Annotated[dict[str, Notify], doc("Where messages go.")] = {}
+    telemetry: Annotated[Telemetry, doc("What is told to other observability systems.")] = Telemetry()

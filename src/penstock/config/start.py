@@ -63,8 +63,9 @@ def simulated() -> str:
 
 
 def with_upstream(url: str, models: Sequence[str], key_variable: str | None) -> str:
-    """A start with one OpenAI-compatible upstream, the models it serves, and the variable that holds its key."""
-    lines = ["", "[upstreams.main]", f"base_urls = [{_quoted(url)}]"]
+    """A start with one OpenAI-compatible upstream (or Anthropic's own), the models it serves, and the variable that holds its key."""
+    kind = ['kind      = "anthropic"                   # priced from the public price book'] if is_anthropic(url) else []
+    lines = ["", "[upstreams.main]", *kind, f"base_urls = [{_quoted(url)}]"]
     if key_variable:
         lines.append(f"api_key   = {{ env = {_quoted(key_variable)} }}")
     if "//api.openai.com/" in url + "/":
@@ -74,6 +75,11 @@ def with_upstream(url: str, models: Sequence[str], key_variable: str | None) -> 
         lines.append("max_output = 4096                         # bounds what is reserved when a client gives no max_tokens")
         lines.append("# price    = { input = 0.05, output = 0.10 }   # USD per million tokens, when no price book knows the model")
     return _HEAD + "\n".join(lines) + "\n" + _TAIL
+
+
+def is_anthropic(url: str) -> bool:
+    """Whether an address is Anthropic's own API."""
+    return "//api.anthropic.com/" in url + "/"
 
 
 def _quoted(text: str) -> str:

@@ -1,6 +1,7 @@
 """The line to the controller of this host: console paths go over, gauges go over, and readiness comes back.
 
-The data plane never waits for the controller to serve a model call; when the controller is away, only these pages are.
+The data plane never waits for the controller to serve a model call; when the controller is away, only these pages are. Answers
+are passed through piece by piece: a client that is slow slows the controller, one that goes away ends its work.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 
 from penstock.gateway.refusal import Refusal
-from penstock.wire.client import Pool, WireError
+from penstock.wire.client import Answer, Pool, WireError
 from penstock.wire.message import HOP_BY_HOP, Request, header_lines
 from penstock.wire.responder import Responder
 
@@ -23,6 +24,7 @@ class ControllerLink:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._live: set[Answer] = set()
         self.ready = False
 
     async def hand_over(self, request: Request, responder: Responder) -> None:
@@ -35,16 +37,40 @@ class ControllerLink:
         method = "GET" if request.method == "HEAD" else request.method  # the responder leaves the body out
         try:
             answer = await self._pool.send(_message(method, request.target, header_lines(kept), request.body))
-            body = await answer.read()
-        except WireError:
-            refusal = Refusal(
-                503, "upstream", "the controller is not running at the moment", "Model calls go on; it is restarted by itself"
-            )
-            refusal.retry_after_s = 1
-            responder.send(503, refusal.headers(), refusal.body())
+            first = await answer.chunk()
+        except WireError as error:
+            refusal = _away(error)
+            responder.send(refusal.status, refusal.headers(), refusal.body())
             return
         self.ready = self.ready or (request.path == "/readyz" and answer.status == 200)  # once said, it stays said
-        responder.send(answer.status, answer.headers, body)
+        if answer.complete:
+            responder.send(answer.status, answer.headers, first or b"")
+        else:
+            await self._stream(answer, first, request.method == "HEAD", responder)
+
+    async def _stream(self, answer: Answer, data: bytes | None, head_only: bool, responder: Responder) -> None:
+        """Passes an answer through as it comes; the controller waits for the client, and hears when it is gone."""
+        live = (b"content-type", b"text/event-stream") in [(name, value.partition(b";")[0]) for name, value in answer.headers]
+        if live:
+            self._live.add(answer)
+        try:
+            responder.start(answer.status, answer.headers)
+            while data is not None and not head_only:
+                await responder.write(data)
+                data = await answer.chunk()
+        except WireError:
+            responder.abort()  # an export that broke off must not look whole; a live page opens its stream again
+        else:
+            responder.finish()
+        finally:
+            self._live.discard(answer)
+            answer.close()
+
+    def end_live(self) -> None:
+        """Ends the streams that have no end of their own, so that a worker which is to stop need not wait for their watchers."""
+        for answer in self._live:
+            answer.close()
+            answer.end(WireError("reset", "this worker stops"))
 
     async def report(self, gauges: Callable[[], dict[str, Any]]) -> None:
         """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in."""
@@ -56,6 +82,14 @@ class ControllerLink:
             except (WireError, orjson.JSONDecodeError):
                 pass  # the controller is away or restarting: its pages say so, and the next report comes in a second
             await asyncio.sleep(REPORT_S if self.ready else 0.05)
+
+
+def _away(error: WireError) -> Refusal:
+    if error.kind == "timeout":
+        return Refusal(504, "upstream", "the controller did not answer in time", "Ask for a shorter window, or with fewer filters")
+    refusal = Refusal(503, "upstream", "the controller is not running at the moment", "Model calls go on; it is restarted by itself")
+    refusal.retry_after_s = 1
+    return refusal
 
 
 def _is_page(path: str) -> bool:

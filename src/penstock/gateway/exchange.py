@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import Attempt, CacheOutcome, Outcome
+from penstock.domain.ledger.request_id import RANDOM_BITS, request_id
 from penstock.gateway.heads import Heads, read_heads
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.targets import Candidate, Target
@@ -16,10 +17,14 @@ from penstock.ports.cache import CachedAnswer
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
-MODEL_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings"})
+MODEL_ENDPOINTS = frozenset({"chat.completions", "completions", "embeddings", "responses", "messages"})
 """endpoints whose body must name a model; all others are passed through, by their path"""
 STREAM_ENDPOINTS = frozenset({"chat.completions", "completions"})
 """endpoints whose streams tell usage when asked, and end with a finish reason and `[DONE]`"""
+UNWORKED = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"})
+"""passed-through paths at which a model is named but does nothing: they count tokens, and cost none"""
+LOOKING = frozenset({"GET", "HEAD", "DELETE"})
+"""methods that make no model work; a stored response that is looked at shows usage that was metered when it was made"""
 
 LONGEST_ENDPOINT = 100
 """characters of a passed-through path that the ledger keeps"""
@@ -32,8 +37,8 @@ def passed_path(path: str) -> str:
 
 
 def new_id(admitted_ns: int) -> str:
-    """`req_` + 12 hex digits of milliseconds + 16 random ones: unique, and in order of time."""
-    return f"req_{admitted_ns // 1_000_000:012x}{getrandbits(64):016x}"
+    """A fresh id for a request admitted at that instant."""
+    return request_id(admitted_ns, getrandbits(RANDOM_BITS))
 
 
 class Answer(msgspec.Struct):
@@ -83,6 +88,8 @@ class Exchange(msgspec.Struct):
     primary: Candidate | None = None
     """the strategy's choice, permitted or not"""
     candidate: Candidate | None = None
+    called_at: str | None = None
+    """the endpoint at which the upstream was called, where it is not the client's: the answer comes in its dialect"""
     replica: str | None = None
     attempts: list[Attempt] = []
     route: list[str] = []
@@ -106,6 +113,10 @@ class Exchange(msgspec.Struct):
     error: str | None = None
     refusal: Refusal | None = None
     usage: dict[str, Any] | None = None
+    usage_begun: bool = False
+    """the usage is what a stream of messages began with: its input is counted, its output is still to come"""
+    told_usage: dict[str, Any] | None = None
+    """the usage as the client was told it, where a translation has changed its form"""
     finish_reason: str | None = None
     response_id: str | None = None
     response_model: str | None = None

@@ -8,6 +8,7 @@ from penstock.config.settings import Settings
 from penstock.domain.prices.book import PriceBook
 from penstock.domain.routing.rules import RuleBook
 from penstock.gateway.keys import KeyRing
+from penstock.gateway.speech import Speech
 from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
 from penstock.ports.cache import Cache
@@ -32,6 +33,7 @@ class Gateway(msgspec.Struct, frozen=True):
     keys: KeyRing
     cache: Cache | None
     upstreams: Upstreams
+    speech: Speech
     journal: Journal
     log: Callable[[str], None]
     counters: Counters

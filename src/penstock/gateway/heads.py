@@ -3,6 +3,7 @@
 import msgspec
 
 from penstock.domain.dialects.content import normal_tag
+from penstock.domain.ledger.trace_parent import kept_traceparent
 from penstock.wire.message import HOP_BY_HOP, Headers
 
 SECRET_PREFIX = b"psk_"
@@ -22,6 +23,7 @@ class Heads(msgspec.Struct, gc=False):
     upstream: str = ""
     variants: tuple[str, ...] = ()
     """headers that ask the upstream for another behaviour: part of the cache key"""
+    traceparent: str | None = None
 
 
 def read_heads(headers: Headers) -> Heads:
@@ -40,8 +42,10 @@ def read_heads(headers: Headers) -> Heads:
             _secret(heads, value.strip())
         else:
             heads.forwarded.append((name, value))
-            if name.endswith(b"-beta"):
+            if name.endswith(b"-beta") or name == b"anthropic-version":
                 heads.variants += (name.decode("latin-1"), value.decode("latin-1"))
+            elif name == b"traceparent":
+                heads.traceparent = kept_traceparent(value)
     return heads
 
 

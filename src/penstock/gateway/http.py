@@ -9,12 +9,18 @@ from penstock.gateway.exchange import passed_path
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.heads import read_heads
 from penstock.gateway.pipeline import run
-from penstock.gateway.refusal import Refusal
+from penstock.gateway.refusal import Refusal, for_anthropic
 from penstock.gateway.steps.identify import authenticate
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
-ENDPOINTS = {"/v1/chat/completions": "chat.completions", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
+ENDPOINTS = {
+    "/v1/chat/completions": "chat.completions",
+    "/v1/completions": "completions",
+    "/v1/embeddings": "embeddings",
+    "/v1/responses": "responses",
+    "/v1/messages": "messages",
+}
 _JSON = [(b"content-type", b"application/json")]
 _REFUSALS = {
     400: ("the request is not valid HTTP", "Check the client's HTTP library and its proxies"),
@@ -47,7 +53,7 @@ class Front:
             if request.method == "POST":
                 await run(self._gateway, endpoint, request, responder)
             else:
-                _refuse(responder, Refusal(405, "input", f"{path} takes POST, not {request.method}"), (b"allow", b"POST"))
+                _refuse(request, responder, Refusal(405, "input", f"{path} takes POST, not {request.method}"), (b"allow", b"POST"))
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             await self._models(request, responder)
         elif path.startswith("/v1/") and ".." not in path.split("/"):
@@ -58,7 +64,7 @@ class Front:
             responder.send(200, _JSON, b'{"status":"ready"}')
         elif "/v1" + path in ENDPOINTS:
             hint = "The base_url of a client ends in /v1"
-            _refuse(responder, Refusal(404, "input", f"there is no address {path}, but there is /v1{path}", hint))
+            _refuse(request, responder, Refusal(404, "input", f"there is no address {path}, but there is /v1{path}", hint))
         else:
             await self._controller.hand_over(request, responder)
 
@@ -66,21 +72,21 @@ class Front:
         try:
             key = await authenticate(self._gateway, read_heads(request.headers).secret, time.time_ns())
         except Refusal as refusal:
-            _refuse(responder, refusal)
+            _refuse(request, responder, refusal)
             return
         names = [name for name in self._gateway.targets.names() if key is None or not key.models or name in key.models]
         wanted = request.path.removeprefix("/v1/models").strip("/")
+        anthropic = for_anthropic(request)
         if request.method not in ("GET", "HEAD"):
-            _refuse(responder, Refusal(405, "input", f"{request.path} takes GET, not {request.method}"), (b"allow", b"GET"))
+            _refuse(request, responder, Refusal(405, "input", f"{request.path} takes GET, not {request.method}"), (b"allow", b"GET"))
         elif not wanted:
-            responder.send(200, _JSON, orjson.dumps({"object": "list", "data": [_model(name) for name in names]}))
+            responder.send(200, _JSON, orjson.dumps(_anthropic_models(names) if anthropic else _models(names)))
         elif wanted in names:
-            responder.send(200, _JSON, orjson.dumps(_model(wanted)))
+            responder.send(200, _JSON, orjson.dumps(_anthropic_model(wanted) if anthropic else _model(wanted)))
         else:
             near = ", ".join([name for name in self._gateway.targets.nearest(wanted) if name in names] or names[:5])
-            _refuse(
-                responder, Refusal(404, "input", f"there is no model `{wanted[:200]}` here", f"There are: {near}", code="model_not_found")
-            )
+            hint = f"There are: {near}"
+            _refuse(request, responder, Refusal(404, "input", f"there is no model `{wanted[:200]}` here", hint, code="model_not_found"))
 
 
 def _tidy(path: str) -> str:
@@ -92,12 +98,26 @@ def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "penstock"}
 
 
-def _refuse(responder: Responder, refusal: Refusal, *more: tuple[bytes, bytes]) -> None:
-    responder.send(refusal.status, [*refusal.headers(), *more], refusal.body())
+def _models(names: list[str]) -> dict[str, object]:
+    return {"object": "list", "data": [_model(name) for name in names]}
+
+
+def _anthropic_model(name: str) -> dict[str, object]:
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+
+
+def _anthropic_models(names: list[str]) -> dict[str, object]:
+    """All models on one page, in the shape that Anthropic's SDK turns pages by."""
+    first, last = (names[0], names[-1]) if names else (None, None)
+    return {"data": [_anthropic_model(name) for name in names], "has_more": False, "first_id": first, "last_id": last}
+
+
+def _refuse(request: Request, responder: Responder, refusal: Refusal, *more: tuple[bytes, bytes]) -> None:
+    responder.send(refusal.status, [*refusal.headers(), *more], refusal.body(for_anthropic(request)))
 
 
 def wire_refusal(request: Request, status: int) -> tuple[Headers, bytes]:
     """The words for what the wire refuses before there is a request."""
     message, hint = _REFUSALS[status]
     refusal = Refusal(status, "input", message, hint)
-    return refusal.headers(), refusal.body()
+    return refusal.headers(), refusal.body(for_anthropic(request))

@@ -11,7 +11,7 @@ from penstock.domain.ledger.costing import counterfactual, price_call, price_rec
 from penstock.domain.ledger.record import Basis
 from penstock.domain.units import format_usd
 from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.exchange import Exchange
+from penstock.gateway.exchange import LOOKING, UNWORKED, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.targets import Candidate
 from penstock.wire.message import Headers
@@ -36,7 +36,7 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
     """The figures of a request as far as it has come."""
     if x.hit is not None:
         return _of_hit(gateway, x)
-    if not x.worked:
+    if not x.worked or x.endpoint in UNWORKED or x.request.method in LOOKING:
         return _without_answer(gateway, x)
     tokens, basis = measure(x)
     model = x.candidate.model if x.candidate is not None and x.target is not None else None
@@ -101,7 +101,10 @@ def measure(x: Exchange) -> tuple[Tokens, Basis]:
     """The tokens that models processed for this request, and how we know."""
     if x.usage is not None:
         try:
-            return tokens_from_usage(x.usage), "measured"
+            told = tokens_from_usage(x.usage)
+            if not x.usage_begun:
+                return told, "measured"
+            return Tokens(told.uncached_input, told.cache_read, told.cache_write, max(told.output, x.stream_events), 0), "estimated"
         except UsageError as error:
             x.error = x.error or f"usage not credible: {error}"
     if x.endpoint == "embeddings":

@@ -6,7 +6,7 @@ import traceback
 from penstock.gateway.exchange import Exchange, begin
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import own_headers
-from penstock.gateway.refusal import Refusal
+from penstock.gateway.refusal import Refusal, for_anthropic
 from penstock.gateway.steps.admit import admit
 from penstock.gateway.steps.call import call, unmetered
 from penstock.gateway.steps.choose import choose
@@ -78,6 +78,6 @@ def _deliver(x: Exchange, cost: int | None) -> None:
         else:
             responder.abort()
     elif x.refusal is not None:
-        responder.send(x.refusal.status, x.refusal.headers() + own_headers(x), x.refusal.body())
+        responder.send(x.refusal.status, x.refusal.headers() + own_headers(x), x.refusal.body(for_anthropic(x.request)))
     elif x.answer is not None:
         responder.send(x.answer.status, x.answer.headers + own_headers(x, cost, cost_known=not x.streamed), x.answer.body)

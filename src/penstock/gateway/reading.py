@@ -1,18 +1,21 @@
-"""Whole answers: read to their end, looked at for usage, passed on byte for byte."""
+"""Whole answers: read to their end, looked at for usage, passed on byte for byte, or translated where the upstream speaks otherwise."""
 
-from typing import Any
+import time
+from typing import Any, cast
 
 import orjson
 
+from penstock.domain.dialects.translate import Dialect, Untranslatable, translate_answer, translate_error
 from penstock.gateway.exchange import MODEL_ENDPOINTS, Answer, Exchange
-from penstock.ports.upstream import UpstreamAnswer
+from penstock.ports.upstream import UpstreamAnswer, UpstreamError
+from penstock.wire.message import Headers
 
 
 async def read_whole(x: Exchange, upstream: UpstreamAnswer) -> None:
     """Reads the body and notes what it says. Raises `UpstreamError`."""
     body = await upstream.read()
     x.status = upstream.status
-    x.answer = Answer(upstream.status, list(upstream.headers), body)
+    x.answer = error_answer(x, upstream, body) if upstream.status >= 300 else Answer(upstream.status, list(upstream.headers), body)
     if not 200 <= upstream.status < 300:
         x.outcome, x.error = "error", f"upstream status {upstream.status}"
         return
@@ -23,16 +26,54 @@ async def read_whole(x: Exchange, upstream: UpstreamAnswer) -> None:
     if not isinstance(parsed, dict):
         if x.endpoint not in MODEL_ENDPOINTS:
             return  # a transcript, the content of a file, nothing at all
+        if x.called_at is not None:
+            raise UpstreamError("protocol", "the upstream's answer is no JSON object")
         x.outcome, x.error = "error", "the upstream's answer is no JSON object"
         return
     x.parsed = parsed
     note(x, parsed)
-    if "error" in parsed and parsed["error"] and "choices" not in parsed and "data" not in parsed:
-        x.outcome, x.error, x.worked = "error", "the upstream sent an error with status 200", False
+    if _is_error(parsed):
+        x.outcome, x.error, x.worked = "error", "the upstream sent an error with status 200", x.usage is not None
+        if x.called_at is not None:
+            x.status = 502
+            x.answer = error_answer(x, upstream, body, 502)
+    elif x.called_at is not None:
+        _translate(x, upstream, parsed)
+
+
+def error_answer(x: Exchange, upstream: UpstreamAnswer, body: bytes, status: int | None = None) -> Answer:
+    """An error as the upstream sent it, or in the envelope of the client's dialect where the upstream speaks another."""
+    status = upstream.status if status is None else status
+    if x.called_at is None:
+        return Answer(status, list(upstream.headers), body)
+    return Answer(status, as_json(upstream.headers), translate_error(status, body, cast(Dialect, x.endpoint)))
+
+
+def as_json(headers: Headers) -> Headers:
+    """The headers of an answer whose body has been written anew, as JSON."""
+    return [(b"content-type", b"application/json"), *(pair for pair in headers if pair[0] not in (b"content-type", b"content-length"))]
+
+
+def _translate(x: Exchange, upstream: UpstreamAnswer, parsed: dict[str, Any]) -> None:
+    """Puts the answer into the client's dialect. Raises `UpstreamError` (dialect) when it cannot be said there."""
+    source, target = cast(Dialect, x.called_at), cast(Dialect, x.endpoint)
+    try:
+        told = translate_answer(parsed, source, target, model=x.response_model or "", created=int(time.time()))
+    except Untranslatable as error:
+        raise UpstreamError("dialect", f"the upstream's answer cannot be told in the client's dialect: {error}") from None
+    x.parsed, x.told_usage = told, told.get("usage")
+    x.answer = Answer(upstream.status, as_json(upstream.headers), orjson.dumps(told))
+
+
+def _is_error(parsed: dict[str, Any]) -> bool:
+    """Whether a body with status 200 says that there is no answer; `response` objects always have an `error`, null when all went well."""
+    if not parsed.get("error"):
+        return False
+    return parsed.get("status") == "failed" or not ("choices" in parsed or "data" in parsed)
 
 
 def note(x: Exchange, parsed: dict[str, Any]) -> None:
-    """What an answer, or a chunk of one, says of itself."""
+    """What an answer, or a chunk of one, says of itself, in whichever dialect."""
     usage = parsed.get("usage")
     if isinstance(usage, dict):
         x.usage = usage
@@ -45,3 +86,14 @@ def note(x: Exchange, parsed: dict[str, Any]) -> None:
         for choice in choices:
             if isinstance(choice, dict) and isinstance(reason := choice.get("finish_reason"), str):
                 x.finish_reason = reason[:64]
+    elif (reason := _ending(parsed)) is not None:
+        x.finish_reason = reason[:64]
+
+
+def _ending(parsed: dict[str, Any]) -> str | None:
+    """Anthropic's stop reason; the status of a response, or why it is incomplete."""
+    incomplete = parsed.get("incomplete_details")
+    reason = incomplete.get("reason") if isinstance(incomplete, dict) else parsed.get("stop_reason")
+    if reason is None and parsed.get("object") == "response":
+        reason = parsed.get("status")
+    return reason if isinstance(reason, str) else None

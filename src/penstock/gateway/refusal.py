@@ -1,8 +1,11 @@
-"""Answers of Penstock's own: refusals with a category and a hint, shaped as the OpenAI SDK expects them."""
+"""Answers of Penstock's own: refusals with a category and a hint, shaped as the client's SDK expects them, OpenAI's or Anthropic's."""
 
 from typing import Literal
 
 import orjson
+
+from penstock.domain.dialects.errors import UpstreamFault, envelope
+from penstock.wire.message import Request
 
 Category = Literal["input", "auth", "budget", "limit", "rule", "upstream"]
 
@@ -32,8 +35,11 @@ class Refusal(Exception):
         self.param = param
         self.retry_after_s: int | None = None
 
-    def body(self) -> bytes:
+    def body(self, anthropic: bool = False) -> bytes:
+        """The error as JSON, in OpenAI's envelope or in Anthropic's."""
         text = self.message if self.hint is None else f"{self.message}. {self.hint}"
+        if anthropic:
+            return orjson.dumps(envelope(UpstreamFault(text, None, self.code, self.param), self.status, "messages"))
         return orjson.dumps({"error": {"message": text, "type": _TYPES[self.category], "param": self.param, "code": self.code}})
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -47,3 +53,9 @@ def too_busy(message: str, hint: str, retry_after_s: int = 1) -> Refusal:
     refusal = Refusal(429, "limit", message, hint, code="rate_limit_exceeded")
     refusal.retry_after_s = retry_after_s
     return refusal
+
+
+def for_anthropic(request: Request) -> bool:
+    """Whether a request comes from a client that reads Anthropic's errors: by its address, or by the header that its SDKs send."""
+    path = request.path
+    return path.startswith("/v1/messages") or request.header(b"anthropic-version") is not None

@@ -5,31 +5,41 @@ has written the record. A stream that breaks off is passed on as far as it came 
 """
 
 import time
-from typing import Any
+from typing import Any, cast
 
-from penstock.domain.dialects.assemble import finish_reason
+from penstock.domain.dialects.chat.assembling import finish_reason
 from penstock.domain.dialects.sse import EventSplitter, chunk_of, is_done, strip_usage, usage_in, with_cost
+from penstock.domain.dialects.translate import Dialect, StreamTranslator
 from penstock.domain.dialects.usage import with_further_answer
 from penstock.domain.units import format_usd
 from penstock.gateway.exchange import STREAM_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import meter, own_headers
 from penstock.gateway.reading import note
+from penstock.gateway.relaying_dialects import KEPT_BYTES, EventRelay, TranslatedRelay, UsageOf, check_pending
 from penstock.ports.upstream import UpstreamAnswer, UpstreamError
 
-KEPT_BYTES = 1_000_000
+_TELL_FIRST_TOKEN = frozenset({"responses", "messages"})
+"""endpoints whose streams begin before the model has made anything, and say when it has"""
 
 
 class Relay:
-    """One stream on its way through."""
+    """One stream of chat completions or completions on its way through, or of an endpoint whose streams we know nothing of.
 
-    __slots__ = ("apart", "done", "events", "gateway", "kept", "kept_bytes", "last", "several", "splitter", "strips", "x")
+    `usage_of` tells the usage of a translated stream, as the upstream counted it.
+    """
 
-    def __init__(self, gateway: Gateway, x: Exchange) -> None:
+    __slots__ = ("apart", "done", "events", "gateway", "kept", "kept_bytes", "last", "several", "splitter", "strips", "usage_of", "x")
+
+    def __init__(self, gateway: Gateway, x: Exchange, usage_of: UsageOf | None = None) -> None:
         self.gateway = gateway
         self.x = x
+        self.usage_of = usage_of
         self.splitter = EventSplitter()
-        self.strips = x.candidate is not None and asks_usage(gateway, x, x.candidate.upstream)
+        if usage_of is not None:
+            self.strips = not x.wants_usage
+        else:
+            self.strips = x.candidate is not None and asks_usage(gateway, x, x.candidate.upstream)
         self.events = 0
         self.kept: list[bytes] | None = [] if x.cache_key is not None else None
         self.kept_bytes = 0
@@ -44,8 +54,8 @@ class Relay:
         """What the client gets for these bytes, complete events only."""
         out = []
         events = self.splitter.feed(data)
-        if not events and self.splitter.pending > self.gateway.settings.server.max_answer:
-            raise UpstreamError("too_large", "the upstream sends an event without end")
+        if not events:
+            check_pending(self.gateway, self.splitter)
         for event in events:
             if b'"usage"' in event:
                 out.append(self._with_usage(event))
@@ -61,6 +71,15 @@ class Relay:
         rest = self.splitter.rest()
         closed = rest + b"\n\n"
         return self.pass_on(closed) if is_done(closed) or chunk_of(closed) is not None else rest
+
+    def leftover(self) -> bytes:
+        """What came of an event that was broken off."""
+        return self.splitter.rest()
+
+    @property
+    def made_something(self) -> bool:
+        """Whether a stream that failed had brought anything before."""
+        return self.events > 1
 
     @property
     def failed(self) -> bool:
@@ -84,6 +103,8 @@ class Relay:
             x.usage = usage
             if bare is None:
                 x.usage = self.apart = with_further_answer(self.apart, usage) if self.apart is not None and self.several else usage
+            if self.usage_of is not None:
+                x.told_usage, x.usage = usage, self.usage_of()
         if bare is not None:
             self._keep(bare)
         if x.wants_usage:
@@ -110,13 +131,14 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
     """Streams the answer through. Raises `UpstreamError` when it breaks off, `ClientGone` when nobody listens any more."""
     first = await upstream.chunk()
     x.status = upstream.status
-    x.first_token_at = time.perf_counter()
+    if x.endpoint not in _TELL_FIRST_TOKEN and x.called_at is None:
+        x.first_token_at = time.perf_counter()
     content_type = next((value for name, value in upstream.headers if name == b"content-type"), b"")
     if not content_type.lower().startswith(b"text/event-stream"):
         await _relay_bytes(x, upstream, first)
         return
-    relay = Relay(gateway, x)
-    x.usage = x.finish_reason = None
+    relay = _relay_of(gateway, x)
+    x.usage = x.finish_reason = x.response_id = None
     data, rest = first, b""
     try:
         while data is not None:
@@ -131,7 +153,7 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
             raise UpstreamError("reset", "the stream stopped before its end")
     except UpstreamError:
         if relay.done is None:
-            rest = rest or relay.splitter.rest()
+            rest = rest or relay.leftover()
             if x.responder.started and rest:
                 await x.responder.write(rest)
             raise
@@ -140,9 +162,20 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
     if not x.responder.started:
         start(x, upstream)
     if relay.failed:
-        x.outcome, x.error, x.worked = "error", "the upstream sent an error in its stream", relay.events > 1
+        x.outcome, x.error, x.worked = "error", x.error or "the upstream sent an error in its stream", relay.made_something
     x.tail = rest + (relay.done or b"")
     x.kept = b"".join(relay.kept) if relay.kept is not None and relay.done is not None else None
+
+
+def _relay_of(gateway: Gateway, x: Exchange) -> Relay | EventRelay | TranslatedRelay:
+    """What passes this stream on in the client's dialect."""
+    if x.called_at is None:
+        return Relay(gateway, x) if x.endpoint not in _TELL_FIRST_TOKEN else EventRelay(gateway, x)
+    source, target = cast(Dialect, x.called_at), cast(Dialect, x.endpoint)
+    named = x.candidate.upstream_model if x.candidate is not None else ""
+    translator = StreamTranslator(source, target, model=named, created=int(time.time()))
+    told: Relay | EventRelay = (Relay if target == "chat.completions" else EventRelay)(gateway, x, lambda: translator.usage)
+    return TranslatedRelay(gateway, x, translator, told)
 
 
 async def _relay_bytes(x: Exchange, upstream: UpstreamAnswer, first: bytes | None) -> None:

@@ -27,6 +27,7 @@ async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket
     try:
         await stop.wait()
     finally:
+        link.end_live()
         await server.drain(DRAIN_S)
         for task in beside:
             task.cancel()

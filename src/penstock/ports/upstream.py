@@ -7,7 +7,7 @@ import msgspec
 
 
 class UpstreamError(Exception):
-    """The upstream gave no usable answer. `kind`: connect | timeout | reset | protocol."""
+    """The upstream gave no usable answer. `kind`: connect | timeout | reset | protocol | too_large | dialect (it cannot be translated)."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

@@ -274,7 +274,8 @@ class Connection(asyncio.Protocol):
             self._handling = False
             self._await_client(self._next_wait_s())
         if not responder.complete:
-            self.abort()
+            if not self._closing:  # what was written goes out first where missing the last chunk tells enough
+                self.abort()
             return False
         return keep_alive
 

@@ -8,17 +8,20 @@ import random
 import time
 from typing import NamedTuple
 
-from penstock.domain.dialects.splice import ask_for_usage, replace_model
+import msgspec
+
 from penstock.domain.ledger.record import Attempt, Reservation
 from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.exchange import Answer, Exchange, passed_path
+from penstock.gateway.exchange import UNWORKED, Answer, Exchange
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.reading import read_whole
+from penstock.gateway.reading import error_answer, read_whole
 from penstock.gateway.refusal import Refusal
-from penstock.gateway.relaying import asks_usage, relay
+from penstock.gateway.relaying import relay
+from penstock.gateway.speech import UNKNOWN_ADDRESS
 from penstock.gateway.steps.choose import forbidden
 from penstock.gateway.targets import Candidate
 from penstock.gateway.upstreams import Line
+from penstock.gateway.wording import cannot, say
 from penstock.ports.journal import JournalError
 from penstock.ports.upstream import UpstreamAnswer, UpstreamCall, UpstreamError
 from penstock.wire.message import ClientGone
@@ -27,7 +30,6 @@ RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
 FAILING_STATUSES = frozenset({500, 502, 503, 504, 529})
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 2.0
-PATHS = {"chat.completions": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
 
 
 class Failed(NamedTuple):
@@ -36,63 +38,102 @@ class Failed(NamedTuple):
     answer: Answer
     candidate: Candidate
     replica: str
+    called_at: str | None
+
+
+class Tries(msgspec.Struct):
+    """What the tries so far have come to."""
+
+    last: Failed | None = None
+    failure: UpstreamError | None = None
+    unsaid: Refusal | None = None
+    """why an upstream was not even asked: its dialect cannot say the call"""
 
 
 async def call(gateway: Gateway, x: Exchange) -> bool:
-    """Answers from an upstream. Raises `Refusal` (upstream) when none gave an answer; an error answer is passed on as sent."""
+    """Answers from an upstream; an error answer is passed on as sent.
+
+    Raises `Refusal`: upstream, when none gave an answer; input, when the call can be said to none of them.
+    """
     plan = x.plan or (_passed_through(gateway, x),)
     x.candidate = plan[0]
     _reserve(gateway, x, plan[0])
-    last: Failed | None = None
-    failure: UpstreamError | None = None
+    tries = Tries()
     for candidate in plan:
-        request = _request(gateway, x, candidate)
-        avoid: Line | None = None
-        for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
-            if attempt:
-                await asyncio.sleep(_backoff_s(attempt))
-            line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)
-            if line is None:
-                failure = failure or _all_open(candidate)
+        endpoint = gateway.speech.endpoint(candidate.upstream, x.endpoint)
+        if await _ask(gateway, x, candidate, endpoint, tries):
+            if x.status in UNKNOWN_ADDRESS and endpoint is not None and gateway.speech.unsure(candidate.upstream, endpoint):
+                await _ask_otherwise(gateway, x, candidate, tries)
+            return True
+    return _give_up(x, tries)
+
+
+async def _ask(gateway: Gateway, x: Exchange, candidate: Candidate, endpoint: str | None, tries: Tries) -> bool:
+    """Asks one upstream, as often as it may be asked. True: the client has its answer, or it waits on the exchange."""
+    try:
+        if endpoint is None:
+            raise cannot(x, candidate)
+        request = say(gateway, x, candidate, endpoint)
+    except Refusal as refusal:
+        tries.unsaid = tries.unsaid or refusal
+        return False
+    x.called_at = endpoint if endpoint != x.endpoint else None
+    avoid: Line | None = None
+    for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
+        if attempt:
+            await asyncio.sleep(_backoff_s(attempt))
+        line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)
+        if line is None:
+            tries.failure = tries.failure or _all_open(candidate)
+            break
+        try:
+            if await _try(gateway, x, candidate, line, request):
+                return True
+            assert x.answer is not None
+            tries.last = Failed(x.answer, candidate, line.replica.name, x.called_at)
+            if not request.repeatable:
                 break
-            try:
-                if await _try(gateway, x, candidate, line, request):
-                    return True
-                assert x.answer is not None
-                last = Failed(x.answer, candidate, line.replica.name)
-                if not request.repeatable:
-                    break
-            except UpstreamError as error:
-                if x.responder.started:
-                    x.outcome, x.error = "stream_broken", str(error)
-                    return True
-                failure = error
-                if _enough(gateway, candidate, request, error):
-                    break
-            avoid = line
-    return _give_up(x, last, failure)
+        except UpstreamError as error:
+            if x.responder.started:
+                x.outcome, x.error = "stream_broken", str(error)
+                return True
+            tries.failure = error
+            if _enough(gateway, candidate, request, error):
+                break
+        avoid = line
+    return False
+
+
+async def _ask_otherwise(gateway: Gateway, x: Exchange, candidate: Candidate, tries: Tries) -> None:
+    """Asks once more, in a dialect that the upstream surely speaks, after it said that it knows no such address.
+
+    When it takes that, it is remembered; when that cannot be said or brings no answer, its own words stand.
+    """
+    unknown = x.answer, x.status, x.outcome, x.error, x.replica
+    substitute = gateway.speech.substitute(candidate.upstream, x.endpoint)
+    x.outcome, x.error = "ok", None
+    if await _ask(gateway, x, candidate, substitute, tries):
+        if x.status < 300:
+            gateway.speech.lacks_responses(candidate.upstream)
+        return
+    x.answer, x.status, x.outcome, x.error, x.replica = unknown
+    x.worked, x.called_at = False, None
 
 
 def _enough(gateway: Gateway, candidate: Candidate, request: UpstreamCall, error: UpstreamError) -> bool:
     """Whether the same upstream should not be asked again: it would do the same, is still at work, or may have done the work."""
     if error.kind == "timeout":
         return gateway.upstreams.alone(candidate.upstream) or not request.repeatable
-    return error.kind == "too_large" or (error.kind != "connect" and not request.repeatable)
+    return error.kind in ("too_large", "dialect") or (error.kind != "connect" and not request.repeatable)
 
 
 def _all_open(candidate: Candidate) -> UpstreamError:
     return UpstreamError("connect", f"every replica of {candidate.upstream} is failing; it is left alone for a moment")
 
 
-def _request(gateway: Gateway, x: Exchange, candidate: Candidate) -> UpstreamCall:
-    method = "GET" if x.request.method == "HEAD" else x.request.method  # the answer's length is then known by its body
-    repeatable = x.target is not None or method == "GET"
-    return UpstreamCall(method, _path(x), x.heads.forwarded, _body_for(gateway, x, candidate), x.streamed, repeatable)
-
-
 def _reserve(gateway: Gateway, x: Exchange, first: Candidate) -> None:
     """Journals the reservation before any upstream hears of the request. Raises `Refusal` when metering is impossible."""
-    if x.target is not None:
+    if x.target is not None and x.endpoint not in UNWORKED:
         x.reserved, x.worst_tokens = worst_case_of(gateway, x, x.target.candidates)
     try:
         gateway.journal.reserve(
@@ -110,6 +151,7 @@ def _reserve(gateway: Gateway, x: Exchange, first: Candidate) -> None:
                 tags=x.tags,
                 key_id=x.key_id,
                 streamed=x.streamed,
+                traceparent=x.heads.traceparent,
             )
         )
     except JournalError as error:
@@ -144,13 +186,13 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         answer = await replica.send(request)
         x.worked = answer.status < 300
         if answer.status in RETRIED_STATUSES:
-            x.answer = Answer(answer.status, list(answer.headers), await answer.read())
+            x.answer = error_answer(x, answer, await answer.read())
             if answer.status in FAILING_STATUSES:
                 _failed(gateway, candidate, line, f"answers with status {answer.status}")
             else:
                 _succeeded(gateway, candidate, line)
             return False
-        if answer.status < 300 and not _is_read_whole(_content_type(answer)):
+        if answer.status < 300 and not _is_read_whole(_content_type(answer), x.called_at is not None):
             await relay(gateway, x, answer)
         else:
             await read_whole(x, answer)
@@ -160,7 +202,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         error = failure.kind
         if failure.kind != "connect":
             _waste(x, candidate)
-        if failure.kind == "too_large":
+        if failure.kind in ("too_large", "dialect"):
             _succeeded(gateway, candidate, line)
         else:
             _failed(gateway, candidate, line, str(failure))
@@ -176,7 +218,8 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
             answer.close()
         status = answer.status if answer is not None else None
         duration_us = int((time.perf_counter() - started_at) * 1e6)
-        x.attempts.append(Attempt(candidate.model, candidate.upstream, replica.name, status, duration_us, error))
+        begun_us = int((started_at - x.started_at) * 1e6)
+        x.attempts.append(Attempt(candidate.model, candidate.upstream, replica.name, status, duration_us, error, begun_us))
 
 
 def _failed(gateway: Gateway, candidate: Candidate, line: Line, reason: str) -> None:
@@ -203,42 +246,31 @@ def _content_type(answer: UpstreamAnswer) -> bytes:
     return b""
 
 
-def _is_read_whole(content_type: bytes) -> bool:
-    """JSON and what may be: neither a stream of events nor audio, images and the like."""
-    if content_type.startswith(b"text/"):
+def _is_read_whole(content_type: bytes, translated: bool) -> bool:
+    """JSON and what may be: neither a stream of events nor audio, images and the like, which have no translation."""
+    if translated or content_type.startswith(b"text/"):
         return not content_type.startswith(b"text/event-stream")
     return b"json" in content_type or not content_type
 
 
-def _give_up(x: Exchange, last: Failed | None, failure: UpstreamError | None) -> bool:
+def _give_up(x: Exchange, tries: Tries) -> bool:
     """The last error answer as the upstream sent it; without one, an error of our own."""
     x.worked = False
-    if last is not None:
-        x.answer, x.candidate, x.replica = last
+    if tries.last is not None:
+        x.answer, x.candidate, x.replica, x.called_at = tries.last
         x.status, x.outcome = x.answer.status, "error"
         x.error = f"upstream status {x.status}"
         return True
-    assert failure is not None
     x.answer = None
+    if tries.failure is None:
+        assert tries.unsaid is not None
+        raise tries.unsaid
     if x.wasted:
         x.candidate = x.wasted[-1]
-    status = 504 if failure.kind == "timeout" else 502
-    raise Refusal(status, "upstream", f"no upstream answered: {failure}", "Its state is on /metrics; try again later", code=failure.kind)
-
-
-def _path(x: Exchange) -> str:
-    path = PATHS.get(x.endpoint) or passed_path(x.request.path).removeprefix("/v1")
-    return f"{path}?{x.request.query}" if x.request.query else path
-
-
-def _body_for(gateway: Gateway, x: Exchange, candidate: Candidate) -> bytes:
-    """The client's bytes with the model's name in the upstream's words, and the wish for usage on streams."""
-    body = x.request.body
-    if x.target is not None and candidate.upstream_model != x.target.name:
-        body = replace_model(body, candidate.upstream_model)
-    if asks_usage(gateway, x, candidate.upstream):
-        body = ask_for_usage(body)
-    return body
+    status = 504 if tries.failure.kind == "timeout" else 502
+    raise Refusal(
+        status, "upstream", f"no upstream answered: {tries.failure}", "Its state is on /metrics; try again later", code=tries.failure.kind
+    )
 
 
 def _backoff_s(attempt: int) -> float:
@@ -253,7 +285,7 @@ def _passed_through(gateway: Gateway, x: Exchange) -> Candidate:
     if asked and asked not in names:
         raise Refusal(404, "input", f"there is no upstream `{asked}` here", f"There are: {', '.join(sorted(names))}")
     permitted = names if x.permitted is None else names & x.permitted
-    choice = [asked] if asked else sorted(permitted)
+    choice = [asked] if asked else [name for name in sorted(permitted) if gateway.speech.likely(name, x.request.path)] or sorted(permitted)
     if not permitted or (asked and asked not in permitted):
         raise forbidden(x)
     if len(choice) > 1:

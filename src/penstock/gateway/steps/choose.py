@@ -20,7 +20,9 @@ async def choose(gateway: Gateway, x: Exchange) -> bool:
             plan.append(candidate)
     if not plan:
         raise forbidden(x)
-    x.plan = tuple(plan)
+    x.plan = (
+        tuple([each for each in plan if gateway.speech.likely(each.upstream, x.endpoint)] or plan) if x.endpoint[0] == "/" else tuple(plan)
+    )
     return False
 
 

@@ -9,6 +9,7 @@ from penstock.domain.dialects.content import MAX_TAG_VALUE, sla_of, tags_from_me
 from penstock.gateway.exchange import MODEL_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.heads import SECRET_PREFIX
+from penstock.gateway.mixing import check_dialect
 from penstock.gateway.refusal import Refusal
 from penstock.ports.key_store import ApiKey
 
@@ -22,12 +23,13 @@ async def identify(gateway: Gateway, x: Exchange) -> bool:
     if key is not None:
         x.key_id = key.id
     x.body = body = _parse(x)
-    x.tags = _tags(x.heads.tags, body, key)
+    x.tags = _tags(x, body, key)
     _check_tags(gateway, x.tags)
     x.permitted = gateway.rules.allowed(x.tags, gateway.upstreams.names)
     x.scope = _scope(gateway, x.tags, key)
     x.sla = x.tags.get("sla")
     if body is not None:
+        check_dialect(x.endpoint, body)
         x.streamed = body.get("stream") is True
         options = body.get("stream_options")
         x.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
@@ -74,10 +76,13 @@ def _parse(x: Exchange) -> dict[str, Any] | None:
     return body
 
 
-def _tags(by_header: dict[str, str] | None, body: dict[str, Any] | None, key: ApiKey | None) -> dict[str, str]:
+def _tags(x: Exchange, body: dict[str, Any] | None, key: ApiKey | None) -> dict[str, str]:
+    by_header = x.heads.tags
     tags: dict[str, str] = {}
     if body is not None:
         tags = tags_from_metadata(body)
+        if x.endpoint == "messages" and "user_id" in tags:
+            tags["user"] = tags.pop("user_id")  # Anthropic's word for OpenAI's `user`
         if "sla" not in tags and (sla := sla_of(body)) is not None:
             tags["sla"] = sla
     if by_header is not None:

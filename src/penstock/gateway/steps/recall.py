@@ -1,14 +1,16 @@
 """The cache: an answer to the very same request, in the form this client asks for."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import orjson
 
-from penstock.domain.dialects.assemble import assemble, complete, complete_stream, disassemble
+from penstock.domain.dialects.chat.assembling import assemble, complete, complete_stream, disassemble
 from penstock.domain.dialects.content import prompts
+from penstock.domain.dialects.forms import complete_answer, events_of, whole_of
 from penstock.domain.dialects.splice import add_member
 from penstock.domain.dialects.sse import chunk_of, split_events, with_cost
+from penstock.domain.dialects.streams import Native
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.routing.cache_key import cache_key, cacheable
 from penstock.domain.units import format_usd
@@ -18,6 +20,8 @@ from penstock.gateway.refusal import Refusal
 from penstock.ports.cache import CachedAnswer
 
 DONE = b"data: [DONE]\n\n"
+NATIVE = frozenset({"messages", "responses"})
+"""endpoints whose streams hold their usage and their end in events of their own"""
 DIRECTIVES = (b"", b"no-store", b"no-cache")
 _exact_size = msgspec.json.Encoder().encode
 """encodes what is kept: orjson's bytes would hold on to the 4 kB that it wrote them into"""
@@ -58,6 +62,7 @@ async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
     """Keeps a complete answer of the model that was chosen (not of a fallback) for the next one who asks the same."""
     if gateway.cache is None or x.cache_key is None or x.candidate is None or x.candidate != x.primary:
         return
+    usage = x.usage if x.told_usage is None or x.usage is None else x.told_usage
     body = x.kept if x.streamed else x.answer.body if x.answer is not None else None
     if body is None or not _is_complete(x, body):
         return
@@ -68,7 +73,7 @@ async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
         tier=x.candidate.tier,
         streamed=x.streamed,
         body=body,
-        usage=_exact_size(x.usage) if x.usage is not None else None,
+        usage=_exact_size(usage) if usage is not None else None,
         tokens=record.tokens,
         tokens_estimated=record.tokens_basis != "measured",
         finish_reason=x.finish_reason,
@@ -80,6 +85,9 @@ async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
 def _is_complete(x: Exchange, body: bytes) -> bool:
     """Whether every answer in it came to a regular end: neither broken off nor filtered."""
     assert x.body is not None
+    if x.endpoint in NATIVE:
+        dialect = cast(Native, x.endpoint)
+        return complete_answer(dialect, whole_of(dialect, split_events(body)[0]) if x.streamed else x.parsed)
     if x.streamed:
         each = x.body.get("n")
         return complete_stream(split_events(body)[0], (each if type(each) is int else 1) * prompts(x.body))
@@ -88,6 +96,8 @@ def _is_complete(x: Exchange, body: bytes) -> bool:
 
 def _in_form(x: Exchange, hit: CachedAnswer) -> bytes | None:
     """The answer as this client asked for it; None where it cannot be turned faithfully."""
+    if x.endpoint in NATIVE:
+        return _in_native_form(cast(Native, x.endpoint), x.streamed, hit)
     if not x.streamed:
         return hit.body if not hit.streamed else _as_body(hit)
     events = hit.body if hit.streamed else _as_events(hit)
@@ -95,6 +105,22 @@ def _in_form(x: Exchange, hit: CachedAnswer) -> bytes | None:
         return None
     usage = _usage_event(events, hit.usage) if x.wants_usage and hit.usage is not None else b""
     return events + usage + DONE
+
+
+def _in_native_form(dialect: Native, streamed: bool, hit: CachedAnswer) -> bytes | None:
+    if not streamed:
+        if not hit.streamed:
+            return hit.body
+        whole = whole_of(dialect, split_events(hit.body)[0])
+        return None if whole is None else orjson.dumps(whole)
+    events = split_events(hit.body)[0] if hit.streamed else events_of(dialect, orjson.loads(hit.body))
+    if events is None:
+        return None
+    telling = b'"message_delta"' if dialect == "messages" else b'"response":'
+    at = max((place for place, event in enumerate(events) if telling in event), default=None)
+    if at is not None and hit.usage is not None:
+        events[at] = with_cost(events[at], format_usd(0))
+    return b"".join(events)
 
 
 def _as_body(hit: CachedAnswer) -> bytes | None:

@@ -38,6 +38,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None
     """alternatives to list at each token; None: no logprobs"""
     echo: bool = False
+    cached: bool = False
+    """the client marked something for the prompt cache (Anthropic's `cache_control`)"""
 
     def job(self) -> Job:
         """The work that this call is to the engine."""
@@ -55,9 +57,19 @@ def chat_call(body: Mapping[str, Any], model: str, options: Options) -> Call:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
         raise BadRequest("`messages` must be a list of at least one message", param="messages")
-    prompt = _render(body.get("tools"), messages)
+    prompt = rendered(body)
     logprobs = (_integer(body, "top_logprobs", least=0) or 0) if body.get("logprobs") else None
     return _call(body, model, options, chat=True, prompts=(prompt,), logprobs=logprobs, last_role=messages[-1].get("role"))
+
+
+def rendered(chat: Mapping[str, Any]) -> bytes:
+    """The prompt that a chat's tools and messages (a list of objects) become."""
+    return _render(chat.get("tools"), chat["messages"])
+
+
+def tool_id(said: Utterance) -> str:
+    """The id of a choice's tool call: the same call, the same id."""
+    return f"call_{digest_of(str(said.tool_name).encode(), said.content.encode()).hex()[:24]}"
 
 
 def completion_call(body: Mapping[str, Any], model: str, options: Options) -> Call:
@@ -116,6 +128,7 @@ def _call(
         utterances=_utterances(body, model, options, prompts, count, voice),
         logprobs=logprobs,
         echo=not chat and body.get("echo") is True,
+        cached=chat and body.get("cached") is True,
     )
 
 

@@ -7,8 +7,8 @@ name (`tiny!hang`), or the engine's options plan it. Faults that are no proper H
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -23,7 +23,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 # name -> (number when none is given, what it does). The guide's table is checked against this one.
 KINDS: dict[str, tuple[int | None, str]] = {
-    "status": (500, "answers with that HTTP status and an OpenAI error body"),
+    "status": (500, "answers with that HTTP status and an error body"),
     "rate-limit": (1, "429 with `retry-after` of that many seconds"),
     "slow-head": (1000, "waits that many milliseconds before the answer's head"),
     "reset": (None, "resets the connection before the head"),
@@ -45,8 +45,8 @@ KINDS: dict[str, tuple[int | None, str]] = {
     "no-usage": (None, "leaves the usage out"),
     "negative-usage": (None, "reports -1 output tokens"),
     "garbage-usage": (None, 'reports "many" output tokens'),
-    "usage-on-last-choice": (None, "streams the usage on the last chunk with a choice, without `[DONE]`"),
-    "no-done": (None, "ends a stream without `[DONE]`"),
+    "usage-on-last-choice": (None, "streams the usage on the last chunk with a choice, without `[DONE]` (chat and completions)"),
+    "no-done": (None, "ends a stream without `[DONE]`, `message_stop` or `response.completed`"),
 }
 _SHAPES_ANSWER = frozenset({"no-usage", "negative-usage", "garbage-usage", "usage-on-last-choice", "no-done", "huge"})
 PIECE_BYTES = 7
@@ -86,26 +86,41 @@ def error_body(message: str, kind: str = "server_error", code: str | int | None 
     return orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
-def shape_usage(usage: dict[str, Any], fault: Fault | None) -> dict[str, Any] | None:
-    """The usage object as the fault would have it; None: none at all."""
+def error_event(message: str) -> bytes:
+    """The same within a stream of chat completions."""
+    return b"data: " + error_body(message) + b"\n\n"
+
+
+class Words(NamedTuple):
+    """How a dialect words errors: as a body (`message, kind, code, param`), and as an event of a stream."""
+
+    body: Callable[..., bytes]
+    event: Callable[[str], bytes]
+
+
+OPENAI = Words(error_body, error_event)
+
+
+def shape_usage(usage: dict[str, Any], fault: Fault | None, output: str = "completion_tokens") -> dict[str, Any] | None:
+    """The usage object as the fault would have it; None: none at all. `output` is the dialect's name of the output tokens."""
     match fault:
         case Fault("no-usage"):
             return None
         case Fault("negative-usage"):
-            return usage | {"completion_tokens": -1}
+            return usage | {output: -1}
         case Fault("garbage-usage"):
-            return usage | {"completion_tokens": "many"}
+            return usage | {output: "many"}
     return usage
 
 
-async def instead_of_answer(fault: Fault, responder: Responder, headers: Headers) -> bool:
+async def instead_of_answer(fault: Fault, responder: Responder, headers: Headers, words: Words = OPENAI) -> bool:
     """Plays a fault that comes before any work is done. True: that was the answer."""
     match fault.kind:
         case "status":
-            responder.send(fault.number, headers, error_body("simulated failure", code=fault.number))
+            responder.send(fault.number, headers, words.body("simulated failure", code=fault.number))
         case "rate-limit":
             limited = (*headers, (b"retry-after", b"%d" % fault.number))
-            responder.send(429, limited, error_body("simulated rate limit", "rate_limit_error", "rate_limit_exceeded"))
+            responder.send(429, limited, words.body("simulated rate limit", "rate_limit_error", "rate_limit_exceeded"))
         case "reset":
             _reset(responder.take_over())
         case "close":
@@ -124,14 +139,14 @@ async def instead_of_answer(fault: Fault, responder: Responder, headers: Headers
     return True
 
 
-async def send_body(responder: Responder, headers: Headers, body: bytes, fault: Fault | None) -> None:
+async def send_body(responder: Responder, headers: Headers, body: bytes, fault: Fault | None, words: Words = OPENAI) -> None:
     """Sends a whole answer, faulty if asked."""
     if fault is None or fault.kind in _SHAPES_ANSWER:
         responder.send(200, headers, body)
         return
     match fault.kind:
         case "error-body" | "error-event":
-            responder.send(200, headers, error_body("simulated failure in a 200"))
+            responder.send(200, headers, words.body("simulated failure in a 200"))
         case "not-json":
             responder.send(200, [(b"content-type", b"text/html")], b"<html><body>simulated page, not JSON</body></html>")
         case "empty":
@@ -153,18 +168,20 @@ async def send_body(responder: Responder, headers: Headers, body: bytes, fault: 
             responder.send(200, headers, body)
 
 
-async def send_events(responder: Responder, headers: Headers, events: AsyncIterator[bytes], fault: Fault | None) -> None:
+async def send_events(
+    responder: Responder, headers: Headers, events: AsyncIterator[bytes], fault: Fault | None, words: Words = OPENAI
+) -> None:
     """Streams events, faulty if asked. Raises `ClientGone`."""
     if fault is not None and fault.kind in ("content-length-short", "content-length-long", "not-json", "empty"):
         await send_body(responder, headers, b"".join([event async for event in events]), fault)
         return
     responder.start(200, headers)
     if fault is not None and fault.kind == "error-body":
-        responder.finish(_error_event())
+        responder.finish(words.event("simulated failure in a stream"))
         return
     count = 0
     async for event in events:
-        if fault is not None and await _break_off(responder, event, count, fault):
+        if fault is not None and await _break_off(responder, event, count, fault, words):
             return
         if fault is not None and fault.kind == "trickle":
             for start in range(0, len(event), PIECE_BYTES):
@@ -176,7 +193,7 @@ async def send_events(responder: Responder, headers: Headers, events: AsyncItera
     responder.finish()
 
 
-async def _break_off(responder: Responder, event: bytes, count: int, fault: Fault) -> bool:
+async def _break_off(responder: Responder, event: bytes, count: int, fault: Fault, words: Words) -> bool:
     """Ends the stream before `event` when the fault says so."""
     if count != fault.number:
         return False
@@ -192,7 +209,7 @@ async def _break_off(responder: Responder, event: bytes, count: int, fault: Faul
         case "half-event-ended":
             responder.finish(event[: len(event) // 2])
         case "error-event":
-            responder.finish(_error_event())
+            responder.finish(words.event("simulated failure in a stream"))
         case _:
             return False
     return True
@@ -202,10 +219,6 @@ def _reset(transport: asyncio.Transport) -> None:
     """Ends the connection with a reset; closing it alone would send an orderly end."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-def _error_event() -> bytes:
-    return b"data: " + error_body("simulated failure in a stream") + b"\n\n"
 
 
 def _write_raw(responder: Responder, headers: Headers, length: int, body: bytes) -> asyncio.Transport:

@@ -1,7 +1,7 @@
 """What a simulated engine can be told: its speed, its size, how long its answers are, and which faults it shows by itself."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -40,6 +40,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     models: tuple[str, ...] = ()
     """names that it answers to; empty: any, listed as `simulated`"""
+    speaks: tuple[Literal["chat", "responses", "messages"], ...] = ("chat", "responses", "messages")
+    """of `/v1/chat/completions`, `/v1/responses` and `/v1/messages`, those that it has; the others are answered 404"""
     prefill_tokens_per_second: Rate = 20_000
     decode_step_ms: Milliseconds = 12
     decode_step_ms_per_sequence: Milliseconds = 0.1

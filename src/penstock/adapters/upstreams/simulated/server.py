@@ -1,14 +1,14 @@
-"""The engine's HTTP face: OpenAI's endpoints, `/health`, `/metrics`, and the faults that a call asks for."""
+"""The engine's HTTP face: OpenAI's endpoints and Anthropic's, `/health`, `/metrics`, and the faults that a call asks for."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 
-from penstock.adapters.upstreams.simulated import faults, shapes
+from penstock.adapters.upstreams.simulated import faults, messages, responses, shapes
 from penstock.adapters.upstreams.simulated.calls import BadRequest, Call, chat_call, completion_call, text_inputs
-from penstock.adapters.upstreams.simulated.engine import Engine
-from penstock.adapters.upstreams.simulated.faults import Fault, FaultError, parse_fault
+from penstock.adapters.upstreams.simulated.engine import Engine, Job
+from penstock.adapters.upstreams.simulated.faults import Fault, FaultError, Words, parse_fault
 from penstock.adapters.upstreams.simulated.options import Options, planned_faults
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
@@ -17,6 +17,27 @@ SERVER = (b"server", shapes.NAME.encode())
 JSON = (SERVER, (b"content-type", b"application/json"))
 EVENTS = (SERVER, (b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 TEXT = (SERVER, (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"))
+
+
+class Face(NamedTuple):
+    """One dialect: how its requests are read, and how answers, streams and errors look in it."""
+
+    word: str | None
+    """its name in the option `speaks`; None: always there"""
+    read: Callable[[Mapping[str, Any], str, Options], Call]
+    whole: Callable[[Call, Job, Fault | None], bytes]
+    events: Callable[[Call, Job, Fault | None], AsyncIterator[bytes]]
+    words: Words
+
+
+FACES = {
+    "/v1/chat/completions": Face("chat", chat_call, shapes.whole, shapes.events, faults.OPENAI),
+    "/v1/completions": Face(None, completion_call, shapes.whole, shapes.events, faults.OPENAI),
+    "/v1/responses": Face("responses", responses.responses_call, responses.whole, responses.events, responses.WORDS),
+    "/v1/messages": Face("messages", messages.messages_call, messages.whole, messages.events, messages.WORDS),
+}
+EMBEDDINGS = "/v1/embeddings"
+COUNT_TOKENS = "/v1/messages/count_tokens"
 
 
 class SimulatedEngine:
@@ -30,13 +51,9 @@ class SimulatedEngine:
 
     async def __call__(self, request: Request, responder: Responder) -> None:
         path = request.path.rstrip("/")
-        if path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
-            if request.method == "POST":
-                await self._model_call(path, request, responder)
-            else:
-                _refuse(responder, BadRequest(f"{request.method} is not allowed here, POST is", status=405))
-            return
-        if request.method not in ("GET", "HEAD"):
+        if path in (EMBEDDINGS, COUNT_TOKENS) or path in FACES:
+            await self._model_address(path, request, responder)
+        elif request.method not in ("GET", "HEAD"):
             _refuse(responder, BadRequest(f"no endpoint {request.method} {request.path}", status=404))
         elif path == "/v1/models":
             responder.send(200, JSON, shapes.model_list(self._options.served_models, self._options.context))
@@ -47,36 +64,45 @@ class SimulatedEngine:
         else:
             _refuse(responder, BadRequest(f"no endpoint {request.method} {request.path}", status=404))
 
-    async def _model_call(self, path: str, request: Request, responder: Responder) -> None:
-        self._calls += 1
+    async def _model_address(self, path: str, request: Request, responder: Responder) -> None:
+        face = FACES.get(path.removesuffix("/count_tokens"))
+        words = face.words if face is not None else faults.OPENAI
         try:
-            body = _object(request.body)
-            model, fault = self._model_and_fault(request, body)
-            if fault is not None and await faults.instead_of_answer(fault, responder, JSON):
-                return
-            if self._options.models and model not in self._options.models:
-                raise BadRequest(f"The model `{model}` does not exist.", param="model", code="model_not_found", status=404)
-            if path == "/v1/embeddings":
-                await self._embed(body, model, responder, fault)
-                return
-            call = (chat_call if path == "/v1/chat/completions" else completion_call)(body, model, self._options)
+            if face is not None and face.word is not None and face.word not in self._options.speaks:
+                raise BadRequest(f"no endpoint {request.method} {request.path}", status=404)
+            if request.method != "POST":
+                raise BadRequest(f"{request.method} is not allowed here, POST is", status=405)
+            await self._model_call(path, face, request, responder)
         except BadRequest as problem:
-            _refuse(responder, problem)
-            return
-        await self._complete(call, responder, fault)
+            _refuse(responder, problem, words)
 
-    async def _complete(self, call: Call, responder: Responder, fault: Fault | None) -> None:
+    async def _model_call(self, path: str, face: Face | None, request: Request, responder: Responder) -> None:
+        self._calls += 1
+        body = _object(request.body)
+        model, fault = self._model_and_fault(request, body)
+        words = face.words if face is not None else faults.OPENAI
+        if fault is not None and await faults.instead_of_answer(fault, responder, JSON, words):
+            return
+        if self._options.models and model not in self._options.models:
+            raise BadRequest(f"The model `{model}` does not exist.", param="model", code="model_not_found", status=404)
+        if face is None:
+            await self._embed(body, model, responder, fault)
+        elif path == COUNT_TOKENS:
+            responder.send(200, JSON, messages.count(body))
+        else:
+            await self._complete(face, face.read(body, model, self._options), responder, fault)
+
+    async def _complete(self, face: Face, call: Call, responder: Responder, fault: Fault | None) -> None:
         job = call.job()
         if (needed := max(sequence.kv_tokens for sequence in job.sequences)) > self._options.kv_tokens:
-            _refuse(responder, BadRequest(f"the engine's KV memory of {self._options.kv_tokens} tokens is too small for {needed}"))
-            return
+            raise BadRequest(f"the engine's KV memory of {self._options.kv_tokens} tokens is too small for {needed}")
         self.engine.submit(job)
         try:
             if call.streamed:
-                await faults.send_events(responder, EVENTS, shapes.events(call, job, fault), fault)
+                await faults.send_events(responder, EVENTS, face.events(call, job, fault), fault, face.words)
             else:
                 await job.progress()
-                await faults.send_body(responder, JSON, shapes.whole(call, job, fault), fault)
+                await faults.send_body(responder, JSON, face.whole(call, job, fault), fault, face.words)
         finally:
             self.engine.withdraw(job)
 
@@ -119,6 +145,5 @@ def refuse_unparsed(request: Request, status: int) -> tuple[list[tuple[bytes, by
     return list(JSON), faults.error_body(f"the request could not be read (HTTP {status})", "invalid_request_error")
 
 
-def _refuse(responder: Responder, problem: BadRequest) -> None:
-    headers: Sequence[tuple[bytes, bytes]] = JSON
-    responder.send(problem.status, headers, faults.error_body(str(problem), "invalid_request_error", problem.code, problem.param))
+def _refuse(responder: Responder, problem: BadRequest, words: Words = faults.OPENAI) -> None:
+    responder.send(problem.status, JSON, words.body(str(problem), "invalid_request_error", problem.code, problem.param))

@@ -11,7 +11,7 @@ from uuid import uuid4
 import orjson
 
 from penstock.adapters.upstreams.simulated.answers import Utterance, count_tokens, digest_of
-from penstock.adapters.upstreams.simulated.calls import Call
+from penstock.adapters.upstreams.simulated.calls import Call, tool_id
 from penstock.adapters.upstreams.simulated.engine import BYTES_PER_TOKEN, Job
 from penstock.adapters.upstreams.simulated.faults import Fault, shape_usage
 
@@ -111,7 +111,7 @@ def _choice(call: Call, index: int, said: Utterance) -> dict[str, Any]:
     if said.tool_name is not None:
         message["content"] = None
         message["tool_calls"] = [
-            {"id": _tool_id(said), "type": "function", "function": {"name": said.tool_name, "arguments": said.content}}
+            {"id": tool_id(said), "type": "function", "function": {"name": said.tool_name, "arguments": said.content}}
         ]  # fmt: skip
     return {"index": index, "message": message, "logprobs": _logprobs(call, said.content), "finish_reason": said.finish_reason}
 
@@ -123,7 +123,7 @@ def _openings(call: Call, index: int, said: Utterance) -> list[dict[str, Any]]:
         return [{"index": index, "text": text, "logprobs": None, "finish_reason": None}] if text else []
     delta: dict[str, Any] = {"role": "assistant", "content": ""}
     if said.tool_name is not None:
-        start = {"index": 0, "id": _tool_id(said), "type": "function", "function": {"name": said.tool_name, "arguments": ""}}
+        start = {"index": 0, "id": tool_id(said), "type": "function", "function": {"name": said.tool_name, "arguments": ""}}
         delta = {"role": "assistant", "content": None, "tool_calls": [start]}
     return [{"index": index, "delta": delta, "logprobs": None, "finish_reason": None}]
 
@@ -151,10 +151,6 @@ def _echo(call: Call, index: int) -> str:
         return ""
     each = len(call.utterances) // len(call.prompts)
     return call.prompts[index // each].decode("utf-8", "replace")
-
-
-def _tool_id(said: Utterance) -> str:
-    return f"call_{digest_of(str(said.tool_name).encode(), said.content.encode()).hex()[:24]}"
 
 
 def _logprobs(call: Call, text: str) -> dict[str, Any] | None:

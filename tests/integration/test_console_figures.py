@@ -1,0 +1,96 @@
+"""Savings and Fleet over a real ledger: the twins add up, say what is not known, and agree with the other pages."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from penstock.console.figures.flow import Branch, flow
+from tests.integration.console_rig import Rig, console, seeded
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    settings, _ = seeded(tmp_path_factory.mktemp("figures"), 800)
+    with console(settings) as rig:
+        yield rig
+
+
+def asked(rig: Rig, target: str) -> Any:
+    status, _, body = rig.get(target)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def test_the_levers_lead_from_the_baseline_to_what_was_paid(rig: Rig) -> None:
+    page = asked(rig, "/savings.json")
+    saved = sum(Decimal(lever["saved_usd"]) for lever in page["levers"])
+    assert Decimal(page["counterfactual_usd"]) - saved == Decimal(page["paid_usd"])
+    assert {lever["lever"]: lever["requests"] > 0 for lever in page["levers"]} == dict.fromkeys(
+        ("routing", "exact_cache", "wasted_tries"), True
+    )
+    assert page["baselines"] == ["big"]
+    for parts in (page["groups"], page["days"]):
+        assert sum(Decimal(part["paid_usd"]) for part in parts) == Decimal(page["paid_usd"])
+
+
+def test_paid_is_what_the_costs_page_says(rig: Rig) -> None:
+    page, costs = asked(rig, "/savings.json"), asked(rig, "/costs.json")
+    assert Decimal(page["paid_usd"]) + Decimal(page["apart_cost_usd"]) == Decimal(costs["total"]["cost_usd"])
+
+
+def test_a_filter_narrows_the_levers(rig: Rig) -> None:
+    page = asked(rig, "/savings.json?where=feature=triage&by=cache")
+    groups = {group["keys"]["cache"]: Decimal(group["levers_usd"]["exact_cache"]) for group in page["groups"]}
+    assert groups["exact"] > 0
+    assert groups["miss"] == 0
+
+
+def test_the_page_draws_the_flow_and_defines_the_baseline(rig: Rig) -> None:
+    body = rig.page("/savings")
+    assert "lying-flow" in body and "standing-flow" in body
+    assert "<details>" in body and "class by class" in body
+    assert 'style="' not in body, "the policy lets no style through"
+
+
+def test_the_sheets_hold_the_same(rig: Rig) -> None:
+    rows = list(csv.DictReader(io.StringIO(rig.get("/savings.csv")[2])))
+    assert sum(Decimal(row["paid_usd"]) for row in rows) == Decimal(asked(rig, "/savings.json")["paid_usd"])
+    rows = list(csv.DictReader(io.StringIO(rig.get("/fleet.csv")[2])))
+    assert [row["fleet"] for row in rows] == ["l40s", "a100-spare"]
+
+
+def test_the_fleet_that_nobody_uses_jumps_out(rig: Rig) -> None:
+    page = asked(rig, "/fleet.json")
+    used, spare = page["fleets"]
+    assert spare["requests"] == 0 and spare["utilization"] == 0
+    assert spare["idle_usd"] == spare["rent_usd"]
+    assert "a100-spare" in page["unused"]
+    assert Decimal(used["rent_usd"]) - Decimal(used["used_usd"]) == Decimal(used["idle_usd"])
+    assert used["used_basis"] == "estimated"
+    assert "a100-spare alone: no request has reached it" in page["answer"]
+    assert "nobody uses it" in rig.page("/fleet")
+
+
+def test_upstreams_say_how_they_are(rig: Rig) -> None:
+    lines = {line["upstream"]: line for line in asked(rig, "/fleet.json")["lines"]}
+    assert (lines["api"]["open_circuits"], lines["gpu"]["outstanding"]) == (1, 2)
+    assert lines["gpu"]["first_token_p95_s"] > 0
+    assert lines["spare"]["first_token_p95_s"] is None
+    assert "left alone for a while" in rig.page("/fleet")
+
+
+@pytest.mark.parametrize("amounts", [(), (0.0,), (60.0, 40.0), (10.0, -5.0, 3.0), (-1000.0,), (1e-12, 0.0, -1e-12), (100.0, 100.0, 100.0)])
+@pytest.mark.parametrize("total", [0.0, 1e-9, 100.0, 1e12])
+def test_any_flow_can_be_drawn(total: float, amounts: tuple[float, ...]) -> None:
+    branches = [Branch(f"<{index}>", amount, "a", "b") for index, amount in enumerate(amounts)]
+    drawn = str(flow(total, branches, ("1", "2"), ("3", "4"), "<title>", "said"))
+    for svg in drawn.replace("</svg>", "</svg>\n").splitlines():
+        root = ElementTree.fromstring(svg)
+        assert root.get("role") == "img"
+        assert "nan" not in svg and "inf" not in svg
