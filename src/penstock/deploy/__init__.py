@@ -1,0 +1,1 @@
+"""The deploy plane: renders files for the systems that stand around Penstock."""
