@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-MODULES = ("bench.gateway", "bench.crash")
+MODULES = ("bench.gateway", "bench.crash", "bench.console")
 
 if __name__ == "__main__":
     for module in MODULES:

@@ -5,15 +5,17 @@ It may die and come back at any time: what it has taken in stands in the store, 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.intake import Intaker
+from penstock.finops.live import Tail
 from penstock.finops.metrics import Gauges, MetricsAggregator
 from penstock.ports.journal import Chunk, JournalError, JournalReader
+from penstock.ports.traces import Traces
 from penstock.ports.usage_store import StoreError, UsageStore
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
@@ -26,6 +28,8 @@ LONGEST_PAUSE_S = 10.0
 WORKER_SILENT_S = 5.0
 _JSON = [(b"content-type", b"application/json")]
 _PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+Pages = Callable[[Request, Responder], Awaitable[None]]
+
 _BY_REPLICA = {"upstream_outstanding": "penstock_upstream_outstanding", "circuit_open": "penstock_circuit_open"}
 
 
@@ -62,11 +66,25 @@ class _Journal:
 class Controller:
     """The running controller of one host."""
 
-    def __init__(self, reader: JournalReader, store: UsageStore, metrics: MetricsAggregator, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reader: JournalReader,
+        store: UsageStore,
+        metrics: MetricsAggregator,
+        log: Callable[[str], None],
+        *,
+        traces: Traces | None = None,
+        also: Callable[[], Gauges] = dict,
+        tail: Tail | None = None,
+    ) -> None:
+        """`traces` and `tail` get every record once; `also` is read at every scrape, beside what the workers say."""
         self._new: list[UsageRecord] = []
         self._journal = _Journal(reader, log)
         self._intaker = Intaker(self._journal, store, self._new.extend)
         self._metrics = metrics
+        self._traces, self._also, self._tail = traces, also, tail
+        self.pages: Pages | None = None
+        """answers every address that is not the controller's own; set before `run`, for pages look at the gauges"""
         self._log = log
         self._store_up = False
         self._ready = False
@@ -87,6 +105,10 @@ class Controller:
             try:
                 taken = await asyncio.to_thread(self._step)
                 self._metrics.observe(self._new)
+                if self._traces is not None:
+                    self._traces.take(self._new)
+                if self._tail is not None:
+                    self._tail.publish(self._new)
                 self._new.clear()
             except StoreError as error:
                 if self._store_up or pause == IDLE_S:
@@ -117,28 +139,29 @@ class Controller:
         path = request.path
         if path == "/-/worker" and request.method == "POST":
             gauges = orjson.loads(request.body)
-            self._workers[gauges["worker"]] = (time.monotonic(), gauges)
+            self._workers = self._speaking() | {gauges["worker"]: (time.monotonic(), gauges)}
             responder.send(200, _JSON, orjson.dumps({"ready": self._ready}))
         elif path == "/metrics":
-            responder.send(200, _PROMETHEUS, self._metrics.render(self._gauges()))
+            responder.send(200, _PROMETHEUS, self._metrics.render(self.gauges()))
         elif path == "/readyz":
             state = "ready" if self._ready else "taking in the journal"
             responder.send(200 if self._ready else 503, _JSON, orjson.dumps({"status": state}))
+        elif self.pages is not None:
+            await self.pages(request, responder)
         else:
             message = f"there is no page {path[:200]}"
             responder.send(
                 404, _JSON, orjson.dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}})
             )
 
-    def _gauges(self) -> Gauges:
-        """What the workers last said of themselves; one that has fallen silent is left out."""
-        since = time.monotonic() - WORKER_SILENT_S
-        self._workers = {name: (at, gauges) for name, (at, gauges) in self._workers.items() if at > since}
+    def gauges(self) -> dict[str, list[tuple[tuple[str, ...], float]]]:
+        """What the workers last said of themselves; pages ask from threads of their own."""
         gauges: dict[str, list[tuple[tuple[str, ...], float]]] = {
             "penstock_store_up": [((), float(self._store_up))],
             "penstock_journal_lag_entries": [((), float(self._intaker.lag))],
+            **{name: list(samples) for name, samples in self._also().items()},
         }
-        for name, (_, worker) in self._workers.items():
+        for name, (_, worker) in self._speaking().items():
             cache = worker["cache"]
             for metric, labels, value in (
                 ("penstock_requests_in_flight", (), worker["requests_in_flight"]),
@@ -152,6 +175,11 @@ class Controller:
             for key, metric in _BY_REPLICA.items():
                 gauges.setdefault(metric, []).extend(((upstream, replica), float(value)) for upstream, replica, value in worker[key])
         return gauges
+
+    def _speaking(self) -> dict[str, tuple[float, Mapping[str, Any]]]:
+        """The workers that have not fallen silent. The dictionary itself is never changed, only replaced."""
+        since = time.monotonic() - WORKER_SILENT_S
+        return {name: heard for name, heard in self._workers.items() if heard[0] > since}
 
 
 async def _sleep_or_stop(stop: asyncio.Event, seconds: float) -> None:

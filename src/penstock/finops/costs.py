@@ -1,7 +1,5 @@
 """The cost report: what the store has summed, merged with what still lies on the journal, and how much of it is known."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from fractions import Fraction
@@ -23,6 +21,7 @@ from penstock.domain.ledger.measures import (
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.rates import TOKEN_CLASSES
 from penstock.domain.units import format_usd
+from penstock.finops.sheet import csv_text
 from penstock.finops.window import Window, iso
 from penstock.ports.usage_store import Snapshot
 
@@ -135,19 +134,13 @@ def report_json(report: CostReport) -> dict[str, object]:
 
 
 def report_csv(report: CostReport) -> str:
-    """One line per row, the same figures as the JSON; unknown is an empty cell. A value that a spreadsheet would run is quoted by `'`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*report.query.by, *(name for name in MEASURES if name not in _NESTED), *TOKEN_CLASSES))
-    for row in report.rows:
-        measures, tokens = measures_json(row.sums), msgspec.structs.asdict(tokens_of(row.sums))
-        cells = [measures[name] for name in MEASURES if name not in _NESTED]
-        writer.writerow((*map(_inert, row.keys), *cells, *tokens.values()))
-    return text.getvalue()
+    """One line per row, the same figures as the JSON; unknown is an empty cell."""
+    return csv_text((*report.query.by, *(name for name in MEASURES if name not in _NESTED), *TOKEN_CLASSES), map(_cells, report.rows))
 
 
-def _inert(value: str | None) -> str | None:
-    return f"'{value}" if value and value[0] in "=+-@\t\r" else value
+def _cells(row: CostRow) -> tuple[object, ...]:
+    measures, tokens = measures_json(row.sums), msgspec.structs.asdict(tokens_of(row.sums))
+    return (*row.keys, *(measures[name] for name in MEASURES if name not in _NESTED), *tokens.values())
 
 
 def measures_json(sums: Sums) -> dict[str, object]:

@@ -12,7 +12,7 @@ from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.rates import TOKEN_CLASSES, Rates
-from penstock.domain.prices.schedule import Schedule
+from penstock.domain.prices.schedule import ALWAYS, Schedule
 from penstock.domain.units import NANO_PER_USD, format_usd
 from penstock.finops.window import iso
 from penstock.ports.usage_store import Snapshot
@@ -48,12 +48,21 @@ class Line(msgspec.Struct, frozen=True):
     amount: Fraction | None
 
 
+class Dated(msgspec.Struct, frozen=True):
+    """A price entry and when it begins, unix nanoseconds."""
+
+    rates: Rates
+    since: int
+
+
 class Sum(msgspec.Struct, frozen=True):
     """Lines of one price entry whose amounts, with the `rounding`, add up to `nano_usd` exactly."""
 
     model: str
     price_id: str
     price_version: str
+    price_from: int | None
+    """unix nanoseconds from which the entry holds; None: it always has"""
     lines: tuple[Line, ...]
     rounding: Fraction
     nano_usd: int
@@ -100,7 +109,7 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     """The record in its own words, times as ISO instants, money as decimal strings, and both sums line by line."""
     record = explanation.record
     fields: dict[str, object] = msgspec.to_builtins(msgspec.structs.asdict(record))
-    for name in ("admitted_ns", "cost", "list_cost", "counterfactual", "reserved"):
+    for name in ("admitted_ns", "cost", "list_cost", "wasted_cost", "counterfactual", "reserved"):
         del fields[name]
     fields["admitted"] = iso(record.admitted_ns)
     fields["tokens"] = msgspec.structs.asdict(record.tokens)
@@ -108,6 +117,7 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     return fields | {
         "cost_usd": format_usd(record.cost),
         "list_cost_usd": format_usd(record.list_cost),
+        "wasted_usd": format_usd(record.wasted_cost),
         "counterfactual_usd": format_usd(record.counterfactual),
         "saved_usd": format_usd(saved_nano(record)),
         "reserved_usd": format_usd(record.reserved),
@@ -190,9 +200,8 @@ def _counterfactual(record: UsageRecord, prices: Prices) -> tuple[Sum | None, st
     if tokens.total == 0:
         return None, "there are no tokens to compare"
     what = "the configured baseline" if record.baseline else "no baseline is configured, so the same model with nothing replayed"
-    rates = _at(prices, model, record.admitted_ns)
     name = f"{model}'s price on that day"
-    checked, note = _checked(model, tokens, record.counterfactual, rates, name)
+    checked, note = _checked(model, tokens, record.counterfactual, _at(prices, model, record.admitted_ns), name)
     return checked, f"{what}: {model or 'unknown model'}; the same tokens at its rates" + (f" ({note})" if checked is None else "")
 
 
@@ -201,32 +210,44 @@ def _why(model: str | None, prices: Prices) -> str | None:
     return prices.why(model).removeprefix("unpriced: ") if model is not None and prices.schedule(model) is None else None
 
 
-def _entry(record: UsageRecord, prices: Prices) -> Rates | None:
-    """The price entry that the record names, wherever in the model's schedule it stands."""
+def _entry(record: UsageRecord, prices: Prices) -> Dated | None:
+    """The price entry that the record names, wherever in the model's schedule it stands: of several by that name the one then in force."""
     schedule = prices.schedule(record.model) if record.model is not None else None
-    wanted = (record.price_id, record.price_version)
-    return next((rates for rates in schedule.rates if (rates.id, rates.version) == wanted), None) if schedule else None
+    if schedule is None:
+        return None
+    hours = schedule.windows or ((),) * len(schedule.starts)
+    entries = [
+        Dated(rates, start)
+        for start, usual, windows in zip(schedule.starts, schedule.rates, hours, strict=True)
+        for rates in (*(window.rates for window in windows), usual)
+        if (rates.id, rates.version) == (record.price_id, record.price_version)
+    ]
+    in_force = _at(prices, record.model, record.admitted_ns)
+    begun = [entry for entry in entries if entry.since <= record.admitted_ns]
+    return in_force if in_force in entries else next(reversed(begun or entries), None)
 
 
 def _entry_name(record: UsageRecord) -> str:
     return f"price entry {record.price_id} ({record.price_version})"
 
 
-def _at(prices: Prices, model: str | None, at_ns: int) -> Rates | None:
+def _at(prices: Prices, model: str | None, at_ns: int) -> Dated | None:
     schedule = prices.schedule(model) if model is not None else None
-    return schedule.at(at_ns) if schedule else None
+    rates = schedule.at(at_ns) if schedule else None
+    return Dated(rates, max(start for start in schedule.starts if start <= at_ns)) if schedule and rates else None
 
 
-def _checked(model: str | None, tokens: Tokens, booked: int, rates: Rates | None, name: str) -> tuple[Sum | None, str]:
+def _checked(model: str | None, tokens: Tokens, booked: int, entry: Dated | None, name: str) -> tuple[Sum | None, str]:
     """The lines behind a booked amount, if the price book still gives that amount."""
-    if rates is None:
+    if entry is None:
         return None, f"{name} is no longer in the price book: the amount stands as booked"
+    rates, since = entry.rates, None if entry.since == ALWAYS else entry.since
     now = rates.cost(tokens)
     if now != booked:
         return None, f"{name} has changed since: it would now give {format_usd(now) or 'no price'} USD, the amount stands as booked"
     lines = _lines(tokens, rates)
     exact = sum((line.amount for line in lines if line.amount is not None), Fraction(0))
-    return Sum(model or "", rates.id, rates.version, lines, booked - exact, booked), f"tokens x rates of {name}"
+    return Sum(model or "", rates.id, rates.version, since, lines, booked - exact, booked), f"tokens x rates of {name}"
 
 
 def _lines(tokens: Tokens, rates: Rates) -> tuple[Line, ...]:
@@ -249,6 +270,7 @@ def _sum_json(total: Sum | None) -> dict[str, object] | None:
         "model": total.model,
         "price_id": total.price_id,
         "price_version": total.price_version,
+        "price_from": None if total.price_from is None else iso(total.price_from),
         "lines": [
             {
                 "token_class": line.token_class,

@@ -3,7 +3,6 @@
 Money is summed as integers of nano-USD and becomes a float only in the text of the answer, for that format knows no other.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -12,12 +11,11 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from penstock.domain.dialects.content import normal_tag
 from penstock.domain.ledger.record import Attempt, UsageRecord
 from penstock.domain.prices.rates import TOKEN_CLASSES
 from penstock.domain.units import NANO_PER_USD
-from penstock.finops import metric_names as names
-from penstock.finops.metric_names import Metric
+from penstock.ports import metrics as names
+from penstock.ports.metrics import Metric, tag_labels
 
 Labels = tuple[str | None, ...]
 Gauges = Mapping[str, Iterable[tuple[tuple[str, ...], float]]]
@@ -37,14 +35,18 @@ class UnknownMetric(ValueError):
 class _Counts:
     """What is counted for one label set. Tokens stand in the order of `TOKEN_CLASSES`."""
 
-    __slots__ = ("cache", "compared_cost", "cost", "counterfactual", "outcomes", "refused", "tokens", "unpriced")
+    __slots__ = (
+        "cache", "compared_cost", "cost", "counterfactual", "estimated", "outcomes", "priced_tokens", "refused", "tokens", "unpriced",
+        "wasted",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
         self.cache: dict[str, int] = {}
         self.refused: dict[int, int] = {}
         self.tokens = [0, 0, 0, 0, 0]
-        self.cost = self.counterfactual = self.compared_cost = self.unpriced = 0
+        self.cost = self.wasted = self.counterfactual = self.compared_cost = 0
+        self.priced_tokens = self.unpriced = self.estimated = 0
 
 
 class _Spread:
@@ -67,9 +69,8 @@ class MetricsAggregator:
         self, declared_tags: Sequence[str], version: str, *, providers: Mapping[str, str] | None = None, max_series: int = 1000
     ) -> None:
         """`providers` maps an upstream to its `gen_ai.provider.name`; others go by the upstream's own name."""
-        fixed = {*names.TAGGED, "outcome", "status", "token_class", "cache"}
-        self._tags = tuple(tag for tag in dict.fromkeys(map(normal_tag, declared_tags)) if tag not in names.TAGGED)
-        self._tag_labels = _label_names(self._tags, fixed)
+        labels = tag_labels(declared_tags)
+        self._tags, self._tag_labels = tuple(labels), tuple(labels.values())
         self._version = version
         self._providers = dict(providers or {})
         self._bound = max_series
@@ -103,6 +104,9 @@ class MetricsAggregator:
                 counts.unpriced += 1
             else:
                 counts.cost += cost
+                counts.wasted += record.wasted_cost or 0
+                counts.priced_tokens += tokens.total
+                counts.estimated += record.cost_basis == "estimated"
                 if record.counterfactual is not None:
                     counts.counterfactual += record.counterfactual
                     counts.compared_cost += cost
@@ -172,10 +176,13 @@ class MetricsAggregator:
             ((key, word, n) for key, counts in answered for word, n in zip(TOKEN_CLASSES, counts.tokens, strict=True)),
         )
         yield self._counter(names.CACHE_ANSWERS, ((key, word, n) for key, counts in answered for word, n in counts.cache.items()))
+        yield self._counter(names.PRICED_TOKENS, ((key, None, counts.priced_tokens) for key, counts in answered))
         yield self._counter(names.COST, ((key, None, counts.cost / NANO_PER_USD) for key, counts in answered))
+        yield self._counter(names.WASTED, ((key, None, counts.wasted / NANO_PER_USD) for key, counts in answered))
         yield self._counter(names.COUNTERFACTUAL, ((key, None, counts.counterfactual / NANO_PER_USD) for key, counts in answered))
         yield self._counter(names.COMPARED_COST, ((key, None, counts.compared_cost / NANO_PER_USD) for key, counts in answered))
         yield self._counter(names.UNPRICED, ((key, None, counts.unpriced) for key, counts in answered))
+        yield self._counter(names.ESTIMATED, ((key, None, counts.estimated) for key, counts in answered))
         yield _plain(names.ATTEMPTS, self._attempts.items())
         yield from self._histograms()
         yield _plain(names.DROPPED, [((), self._dropped)])
@@ -235,17 +242,6 @@ def _attempt_outcome(attempt: Attempt) -> str:
     if attempt.error in _ATTEMPT_KINDS:
         return attempt.error
     return "status" if attempt.status is not None and attempt.status >= 400 else OTHER
-
-
-def _label_names(tags: Sequence[str], taken: set[str]) -> tuple[str, ...]:
-    """Prometheus label names for tags: legal characters only, never one that is in use."""
-    chosen: list[str] = []
-    for tag in tags:
-        label = re.sub(r"[^a-zA-Z0-9_]", "_", tag)
-        while label in taken or label in chosen or label in ("le", "quantile") or label[:1].isdigit() or label.startswith("__"):
-            label = f"tag_{label}"
-        chosen.append(label)
-    return tuple(chosen)
 
 
 def _plain(metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]) -> Family:

@@ -85,7 +85,8 @@ def test_serve_refuses_to_share_what_it_cannot_share() -> None:
         ('[fleets.f]\ngpu = "L4"\ncommitment = { kind = "owned" }', "fleets.f.commitment", "capex"),
         ('[fleets.f]\ngpu = "L4"\ncommitment = { kind = "reserved" }', "fleets.f.commitment", "term"),
         ('[costs.c]\nprice = "1 USD/gpu-hour"', "costs.c.price", "month"),
-        ('[upstreams.u]\nkind = "anthropic"', "upstreams.u.kind", "simulated"),
+        ('[upstreams.u]\nkind = "anthropic"', "upstreams.u.base_urls", "api.anthropic.com"),
+        ('[upstreams.u]\nbase_urls = ["http://x/v1"]\nspeaks = []', "upstreams.u.speaks", "chat"),
         ("[upstreams.u]", "upstreams.u.base_urls", "127.0.0.1"),
         ('[upstreams.u]\nbase_urls = ["127.0.0.1:8000/v1"]', "upstreams.u.base_urls[0]", "http://"),
         ('[upstreams.u]\nbase_urls = ["http://x:99999/v1"]', "upstreams.u.base_urls[0]", "http://"),
@@ -139,7 +140,7 @@ def test_two_budgets_of_one_name() -> None:
     [
         ('[server]\nlisten = "0.0.0.0:4100"', "auth.required"),
         ('[server]\nlisten = "[::]:4100"\n[auth]\nrequired = true', "server.listen"),
-        ('[auth]\nadmin_key = { env = "PATH" }', "auth.admin_key"),
+        ('[server]\nlisten = "0.0.0.0:4100"', "auth.admin_key"),
         ('[costs.c]\nprice = "12 USD/month"', "costs.c"),
         ('[fleets.f]\ngpu = "L4"\nruns = "prometheus"', "fleets.f.runs"),
         ('[notify.n]\nkind = "webhook"\nurl = "http://127.0.0.1/"', "notify.n"),
@@ -174,7 +175,7 @@ def test_a_tier_without_a_condition_takes_the_rest() -> None:
 
 def test_errors_come_before_warnings() -> None:
     both = problems(settings_of('[server]\nlisten = "0.0.0.0:1"\nbaseline = "none"\n'))
-    assert [problem.severity for problem in both] == ["error", "warning", "warning"]
+    assert [problem.severity for problem in both] == ["error", "warning", "warning", "warning"]
 
 
 def test_secrets_are_revealed_or_named() -> None:

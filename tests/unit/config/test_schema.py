@@ -61,6 +61,13 @@ def test_the_usage_record_has_a_schema() -> None:
     assert {"id", "tokens", "cost", "counterfactual", "tags"} <= properties.keys()
 
 
-@pytest.mark.parametrize("text", [simulated(), with_upstream("http://127.0.0.1:8000/v1", ['a "b"', "org/model-é"], "KEY")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        simulated(),
+        with_upstream("http://127.0.0.1:8000/v1", ['a "b"', "org/model-é"], "KEY"),
+        with_upstream("https://api.anthropic.com/v1", ["claude"], "KEY"),
+    ],
+)
 def test_what_init_writes_loads(text: str) -> None:
     assert parse(text, {}).models

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 from penstock.domain.ledger.grouping import keys_of, matches
+from penstock.domain.ledger.latency import Latency, latency_of
 from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
 from penstock.domain.ledger.record import CacheOutcome, Reservation, UsageRecord
 
@@ -20,7 +21,7 @@ class Ledger:
     """A `Snapshot` over a list of records."""
 
     def __init__(self, records: Sequence[UsageRecord]) -> None:
-        self._records = sorted(records, key=lambda record: -record.admitted_ns)
+        self._records = sorted(records, key=lambda record: (record.admitted_ns, record.id), reverse=True)
 
     def offsets(self) -> dict[str, int]:
         return {}
@@ -30,6 +31,15 @@ class Ledger:
         for record in self.records(query):
             groups.setdefault(keys_of(record, query.by), Sums()).add(sums_of(record))
         return list(groups.items())
+
+    def latencies(self, query: CostQuery) -> list[tuple[tuple[str | None, ...], Latency]]:
+        groups: dict[tuple[str | None, ...], Latency] = {}
+        for record in self.records(query):
+            groups.setdefault(keys_of(record, query.by), Latency()).add(latency_of(record))
+        return list(groups.items())
+
+    def span(self) -> tuple[int, int] | None:
+        return (self._records[-1].admitted_ns, self._records[0].admitted_ns) if self._records else None
 
     def find(self, request_id: str) -> UsageRecord | None:
         return next((record for record in self._records if record.id == request_id), None)

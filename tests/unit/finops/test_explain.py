@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.rates import Rates, compile_rates
-from penstock.domain.prices.schedule import Schedule, constant
+from penstock.domain.prices.schedule import Schedule, Window, constant
 from penstock.finops.explain import UnknownRequest, exact_decimal, explain, explanation_json, find_record
 from tests.unit.finops.ledgers import Ledger
 
@@ -161,3 +161,21 @@ def test_an_empty_ledger_says_so() -> None:
     with pytest.raises(UnknownRequest) as caught:
         find_record(Ledger([]), [], "req_1")
     assert "the ledger is empty" in caught.value.hint
+
+
+def test_of_entries_by_one_name_the_one_then_in_force_explains() -> None:
+    """A fleet whose price changed: every entry is `fleet:f (planned)`."""
+    schedule = Schedule((0, 100, 200), tuple(rates("planned", visible_output=usd) for usd in (1, 2, 3)))
+    tokens = Tokens(0, 0, 0, 10, 0)
+    found = explain(record(admitted_ns=150, tokens=tokens, cost=20_000, price_id="config:m", price_version="planned"), Book(m=schedule))
+    assert found.cost is not None
+    assert (found.cost.nano_usd, found.cost.price_from) == (20_000, 100)
+
+
+def test_rates_of_an_hour_of_the_day_are_found() -> None:
+    night = rates("night", visible_output=1)
+    schedule = Schedule((0,), (rates("day", visible_output=2),), ((Window(0, 3600 * 10**9, night),),))
+    booked = record(admitted_ns=5, tokens=Tokens(0, 0, 0, 10, 0), cost=10_000, price_id="config:m", price_version="night")
+    found = explain(booked, Book(m=schedule))
+    assert found.cost is not None
+    assert found.cost.price_version == "night"

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.measures import Sums, sums_of
 from penstock.domain.ledger.record import Attempt, UsageRecord
-from penstock.finops.metric_names import FROM_PROCESSES, FROM_RECORDS, metrics_markdown
 from penstock.finops.metrics import Gauges, MetricsAggregator, UnknownMetric
+from penstock.ports.metrics import FROM_PROCESSES, FROM_RECORDS, metrics_markdown
 from tests.unit.finops.ledgers import usage_records
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
@@ -54,6 +54,8 @@ def test_counters_add_up_to_the_records(records: list[UsageRecord], bound: int) 
     assert total(found, "penstock_tokens_total", token_class="cache_write") == sums.cache_write
     assert total(found, "penstock_tokens_total", token_class="reasoning") == sums.reasoning
     assert total(found, "penstock_unpriced_requests_total") == sums.requests - sums.priced
+    assert total(found, "penstock_estimated_requests_total") == sums.estimated
+    assert total(found, "penstock_priced_tokens_total") == sums.priced_tokens
     assert total(found, "penstock_cost_usd_total") == pytest.approx(sums.cost / 1e9)
     assert total(found, "penstock_counterfactual_usd_total") == pytest.approx(sums.counterfactual / 1e9)
     assert total(found, "penstock_compared_cost_usd_total") == pytest.approx(sums.compared_cost / 1e9)
@@ -67,6 +69,13 @@ def test_counters_add_up_to_the_records(records: list[UsageRecord], bound: int) 
     assert total(found, "gen_ai_server_time_to_first_token_seconds_bucket", le="0.25") == sum(each <= 250_000 for each in timed)
     tokens = sum(each.tokens.output for each in answered)
     assert total(found, "gen_ai_client_token_usage_sum", gen_ai_token_type="output") == tokens
+
+
+def test_what_went_to_vain_tries_is_told_apart() -> None:
+    aggregator = MetricsAggregator((), "1")
+    aggregator.observe([record(cost=7 * 10**9, wasted_cost=2 * 10**9), record(cost=10**9), record(cost=None, wasted_cost=None)])
+    found = scrape(aggregator)
+    assert (total(found, "penstock_cost_usd_total"), total(found, "penstock_wasted_cost_usd_total")) == (8, 2)
 
 
 def test_label_sets_are_bounded_and_nothing_is_lost() -> None:

@@ -1,0 +1,1 @@
+"""The console: pages that each answer one question from the ledger, with their JSON and CSV twins."""

@@ -1,0 +1,148 @@
+"""The console: addresses to pages, in three forms (HTML, JSON, CSV), with the same figures for everybody who looks at once."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import cache
+
+from penstock.config.settings import Settings
+from penstock.console.access import Access, Denied
+from penstock.console.assets import Assets
+from penstock.console.context import Context, Gauges, NotHere
+from penstock.console.pages import DETAILS, PAGES, STREAMS, Page, Stream
+from penstock.console.query import read_address
+from penstock.console.replies import Form, Reply, Writer, accepts_html
+from penstock.console.sharing import Shared
+from penstock.console.streams import Busy, Reading, Sources
+from penstock.domain.prices.book import PriceBook
+from penstock.finops.costs import QueryError
+from penstock.finops.live import Tail
+from penstock.finops.window import WindowError
+from penstock.ports.journal import JournalError
+from penstock.ports.usage_store import StoreError
+from penstock.wire.message import Request
+from penstock.wire.responder import Responder
+
+FRESH_S = 1.5
+"""how long figures are good enough for the next who asks: ten open pages cost as much as one"""
+EXPORTS_AT_ONCE = 2
+AT_ONCE = 2
+"""pages built at the same time; further ones wait, and the intake of the ledger goes on"""
+
+
+class Console:
+    """Answers every address of the console. Pages are built in threads, so that the controller's own work goes on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reading: Reading,
+        prices: Callable[[], PriceBook],
+        *,
+        price_source: str,
+        gauges: Callable[[], Gauges],
+        tail: Tail,
+        access: Access,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`reading` opens a consistent view of store and journal; `prices` is asked once, when a page first needs it."""
+        self._settings, self._reading, self._prices, self._tail = settings, reading, cache(prices), tail
+        self._price_source, self._gauges, self._clock_ns = price_source, gauges, clock_ns
+        self._access = access
+        self._exports = asyncio.Semaphore(EXPORTS_AT_ONCE)
+        self._assets = Assets()
+        self._writer = Writer(self._assets, settings)
+        self._shared: Shared[Reply] = Shared(FRESH_S, AT_ONCE)
+
+    async def answer(self, request: Request, responder: Responder) -> None:
+        """Answers one request, whatever its address."""
+        denied = self._access.denied(request)
+        if request.method == "GET" and denied is None and (stream := STREAMS.get(request.path)) is not None:
+            if (reply := await self._streamed(stream, request, responder)) is None:
+                return
+        else:
+            reply = await self._reply(request, denied)
+        status, headers, body = reply.encoded(request.header(b"accept-encoding"))
+        responder.send(status, headers, body)
+
+    async def _streamed(self, stream: Stream, request: Request, responder: Responder) -> Reply | None:
+        """Lets a stream answer by itself; what kept it from beginning is told as for a page."""
+        sources = Sources(self._settings, self._reading, self._writer, self._tail, self._clock_ns, self._exports)
+        try:
+            await stream(sources, request, responder)
+        except (WindowError, QueryError) as problem:
+            return self._writer.problem(400, _web_words(str(problem)), _web_words(problem.hint), html=False)
+        except Busy as problem:
+            return self._writer.problem(429, str(problem), "try again when one of them is through", html=False)
+        except (StoreError, JournalError) as problem:
+            if responder.started:
+                responder.abort()  # an export that broke off must not look whole
+                return None
+            return self._writer.problem(503, str(problem), problem.hint, html=False)
+        return None
+
+    async def _reply(self, request: Request, denied: Denied | None) -> Reply:
+        html = accepts_html(request.header(b"accept"))
+        if request.method not in ("GET", "HEAD"):
+            return self._writer.problem(405, f"{request.path[:200]} can only be read", "use GET", html=html)
+        if (asset := self._assets.find(request.path)) is not None:
+            return self._writer.asset(asset)
+        if denied is not None:
+            return self._writer.denied(denied, html=html)
+        found = _find(request.path)
+        if isinstance(found, str):
+            return self._writer.redirect(found, request.query)
+        if found is None:
+            return self._writer.missing(request.path, html=html)
+        page, form = found
+        key = f"{request.path}?{request.query} {form}"
+        return await self._shared.get(key, lambda: asyncio.to_thread(self._page, page, form, request.path, request.query, self._gauges()))
+
+    def _page(self, page: Page, form: Form, path: str, text: str, gauges: Gauges) -> Reply:
+        """One page in one form; what stands in its way becomes a page that says so."""
+        html, now_ns = form == "html", self._clock_ns()
+        own = path if form == "html" else path.removesuffix(f".{form}")
+        try:
+            address = read_address(own, text, now_ns=now_ns, timezone=self._settings.server.timezone, since=page.since, by=page.by)
+        except (WindowError, QueryError) as problem:
+            return self._writer.problem(400, _web_words(str(problem)), _web_words(problem.hint), html=html, page=page, back=own)
+        except ValueError as problem:
+            return self._writer.problem(400, str(problem), "leave the query out", html=html, page=page, back=own)
+        try:
+            with self._reading() as (snapshot, reader):
+                context = Context(
+                    self._settings, snapshot, reader, self._prices,
+                    price_source=self._price_source, gauges=gauges, now_ns=now_ns,
+                )  # fmt: skip
+                view = page.build(context, address)
+            return self._writer.page(page, form, address, view)
+        except QueryError as problem:
+            return self._writer.problem(400, _web_words(str(problem)), _web_words(problem.hint), html=html, page=page, back=own)
+        except NotHere as problem:
+            return self._writer.problem(404, str(problem), problem.hint, html=html, page=page)
+        except (StoreError, JournalError) as problem:
+            return self._writer.away(str(problem), problem.hint, html=html, page=page, link=f"{path}?{text}" if text else path)
+
+
+def _find(path: str) -> tuple[Page, Form] | str | None:
+    """The page and the form of an address; the address that is meant, for one that is nearly right; None for no page at all."""
+    forms: dict[str, Form] = {"": "html", ".json": "json", ".csv": "csv"}
+    for page in PAGES:
+        for ending, form in forms.items():
+            right = page.path if form == "html" else page.stem + ending
+            if form == "csv" and page.sheet is None:
+                continue
+            if path == right:
+                return page, form
+            if path in (page.stem + ending, page.path + ending, right + "/"):
+                return right
+    for page in DETAILS:
+        start = page.path.partition("{")[0]
+        if path.startswith(start) and len(path) > len(start) and "/" not in path[len(start) :]:
+            return page, "json" if path.endswith(".json") else "html"
+    return None
+
+
+def _web_words(text: str) -> str:
+    """A message of the command line, in the words of the address bar."""
+    return text.replace("--", "")

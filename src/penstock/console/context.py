@@ -1,0 +1,120 @@
+"""What a page is built from: one consistent reading of the ledger, the settings, the prices, and what the workers said last."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+
+from penstock.config.settings import Settings
+from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.prices.book import PriceBook
+from penstock.finops.costs import CostReport, Coverage, cost_report, share
+from penstock.finops.intake import pending
+from penstock.finops.ledger import Ledger
+from penstock.finops.window import iso
+from penstock.ports.journal import JournalReader
+from penstock.ports.usage_store import Snapshot
+
+Gauges = Mapping[str, Sequence[tuple[tuple[str, ...], float]]]
+"""metric -> (label values, value): what the controller shows on `/metrics`"""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the figures of a page cover and how fresh they are: the line at its foot."""
+
+    requests: int
+    priced_share: float | None
+    estimated_share: float | None
+    """of the priced requests"""
+    unpriced_models: tuple[tuple[str | None, int], ...]
+    newest: str | None
+    """admission of the newest request that counts here"""
+    newest_ns: int | None
+    as_of: str
+    as_of_ns: int
+    timezone: str
+    journal_tail: int
+    """requests that were read from the journal, not yet from the store"""
+    prices: str
+    """whose prices these are, and of when"""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What every page says: the answer to its question in one sentence, and what that rests on. A page adds its figures."""
+
+    answer: str
+    standing: Standing
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """The table of a page as rows: its CSV twin."""
+
+    header: Sequence[str]
+    rows: Iterable[Sequence[object]]
+
+
+class NotHere(Exception):
+    """The page exists, but not what its address names; the message says which, `hint` where it may be."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Context:
+    """One reading, for one page."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        snapshot: Snapshot,
+        reader: JournalReader,
+        prices: Callable[[], PriceBook],
+        *,
+        price_source: str,
+        gauges: Gauges,
+        now_ns: int,
+    ) -> None:
+        """`price_source`: the public price book by name and version; `now_ns`: unix nanoseconds, one instant for the whole page."""
+        self.settings, self.snapshot, self.gauges, self.now_ns = settings, snapshot, gauges, now_ns
+        self._reader, self._prices, self._price_source = reader, prices, price_source
+
+    @property
+    def zone(self) -> str:
+        """The zone of days, months and clock times."""
+        return self.settings.server.timezone
+
+    @property
+    def prices(self) -> PriceBook:
+        """The price of every configured model; loading it the first time takes a moment."""
+        return self._prices()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Store and journal read as one. Raises `JournalError`."""
+        return Ledger(self.snapshot, pending(self._reader, self.snapshot))
+
+    def report(self, query: CostQuery) -> CostReport:
+        """The sums of store and journal, by the function that `penstock cost` uses."""
+        return cost_report(self.snapshot, self.ledger.pending, query, timezone=self.zone)
+
+    def gauge(self, metric: str) -> float | None:
+        """The sum of a gauge over its labels; None when no worker has reported it."""
+        values = [value for _, value in self.gauges.get(metric, ())]
+        return sum(values) if values else None
+
+    def standing(self, coverage: Coverage) -> Standing:
+        """The line at the foot of a page whose figures have this coverage."""
+        return Standing(
+            requests=coverage.requests,
+            priced_share=share(coverage.priced, coverage.requests),
+            estimated_share=share(coverage.estimated, coverage.priced),
+            unpriced_models=coverage.unpriced_models[:5],
+            newest_ns=coverage.latest_ns,
+            newest=None if coverage.latest_ns is None else iso(coverage.latest_ns),
+            as_of=iso(self.now_ns // 10**9 * 10**9),
+            as_of_ns=self.now_ns,
+            timezone=self.zone,
+            journal_tail=coverage.journal_tail,
+            prices=self._price_source,
+        )

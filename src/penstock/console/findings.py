@@ -1,0 +1,112 @@
+"""What stands out, in sentences: a spend that jumped, hardware that nobody uses, a cache that pays. The rules are `finops`'s own."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Literal
+from urllib.parse import urlencode
+
+import msgspec
+
+from penstock.console import words
+from penstock.console.context import Context
+from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.prices.schedule import DAY_NS
+from penstock.domain.units import format_usd
+from penstock.finops.fleets import FleetUse
+from penstock.finops.savings import savings_by
+from penstock.finops.standing_out import CACHE_RULE, IDLE_RULE, SPEND_RULE, Rise, paying_cache, spend_rises, unused
+
+KEYS = ("team", "feature")
+MOST_GROUPS = 1000
+"""beyond so many pairs of team and feature, teams alone are looked at: one day of each for weeks would be too many"""
+MOST = 3
+"""of each kind"""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing worth a look: what it is, in words, its dollars, where to look further, and the rule that found it."""
+
+    kind: Literal["jump", "idle", "cache"]
+    title: str
+    words: str
+    brief: str
+    """in a few words, for a mark on a figure"""
+    amount_usd: str | None
+    first_day: str | None
+    link: str
+    rule: str
+    ongoing: bool = False
+
+
+def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...]:
+    """What stands out over the last weeks; `fleets` are those of the window that the page shows."""
+    today = context.now_ns // DAY_NS * DAY_NS  # whole days, which the store keeps the sums of
+    month = CostQuery(since_ns=today - 30 * DAY_NS, until_ns=today + DAY_NS, by=KEYS)
+    keys = KEYS if len(context.ledger.sums(month)) <= MOST_GROUPS else KEYS[:1]
+    jumps = [_jump(rise, keys, context) for rise in spend_rises(context.ledger, context.now_ns, by=keys)[:MOST]]
+    idle = [_idle(use) for use in unused(fleets)[:MOST]]
+    cached = []
+    for row in paying_cache(savings_by(context.ledger, msgspec.structs.replace(month, by=keys)))[:MOST]:
+        levers = {lever.name: lever.amount for lever in row.savings.levers}
+        share = levers["exact_cache"] / max(row.savings.counterfactual - levers["routing"], 1)
+        cached.append(
+            Finding(
+                kind="cache",
+                title=_name(row.keys, keys),
+                words=f"Replays from the cache saved {words.usd(format_usd(levers['exact_cache']))} in 30 days, "
+                f"{words.percent(share, 0)} of what its answers would have cost.",
+                brief=f"{_name(row.keys, keys)}: the cache pays",
+                amount_usd=format_usd(levers["exact_cache"]),
+                first_day=None,
+                link=_link(keys, row.keys, by="cache"),
+                rule=CACHE_RULE,
+            )
+        )
+    return (*jumps, *idle, *cached)
+
+
+def _jump(rise: Rise, keys: Sequence[str], context: Context) -> Finding:
+    first, last = date.fromisoformat(rise.first_day), date.fromisoformat(rise.last_day)
+    span = _day(first) if first == last else f"{_day(first)} to {_day(last)}"
+    times = f"{float(rise.ratio):.2g} times the usual {words.usd(format_usd(rise.usual))}" if rise.ratio else "where nothing was usual"
+    return Finding(
+        kind="jump",
+        title=_name(rise.keys, keys),
+        words=f"Spent {words.usd(format_usd(rise.cost))} on {span}, {times}; "
+        f"{words.count(rise.requests)} requests where {words.count(rise.usual_requests)} are usual.",
+        brief=f"{_name(rise.keys, keys)} begins to spend {float(rise.ratio):.2g} times the usual" if rise.ratio else "a new spend begins",
+        amount_usd=format_usd(rise.excess),
+        first_day=rise.first_day,
+        link=_link(keys, rise.keys, by="hour", since=f"{first - timedelta(days=1)}", until=f"{last + timedelta(days=1)}"),
+        rule=SPEND_RULE,
+        ongoing=rise.ongoing,
+    )
+
+
+def _idle(use: FleetUse) -> Finding:
+    reached = "No request reached it" if not use.requests else f"{words.plural(use.requests, 'request')} reached it"
+    return Finding(
+        kind="idle",
+        title=f"fleet {use.name}",
+        words=f"{reached}: {words.usd(format_usd(use.idle))} of {words.usd(format_usd(use.rent))} rent for "
+        f"{use.count} \u00d7 {use.gpu} stood idle in 30 days.",
+        brief=f"fleet {use.name} stands idle",
+        amount_usd=format_usd(use.idle),
+        first_day=None,
+        link="/fleet",
+        rule=IDLE_RULE,
+    )
+
+
+def _name(values: Sequence[str | None], keys: Sequence[str]) -> str:
+    return " / ".join(f"no {key}" if value is None else value for key, value in zip(keys, values, strict=False))
+
+
+def _link(keys: Sequence[str], values: Sequence[str | None], *, by: str, since: str = "30d", until: str | None = None) -> str:
+    fields = [("since", since), *([("until", until)] if until else []), ("by", by)]
+    fields += [("where", f"{key}={value}") for key, value in zip(keys, values, strict=False) if value is not None]
+    return f"/costs?{urlencode(fields)}"
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b}"

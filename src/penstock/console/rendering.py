@@ -1,0 +1,107 @@
+"""Templates: Jinja with escaping always on and an error for every name that is not there."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from penstock.console import flows, words
+from penstock.console.charts import spend_chart
+from penstock.console.context import Standing
+from penstock.console.costs import drill
+from penstock.console.figures import bars, gauge, sparkline
+from penstock.console.figures.columns import round_up
+from penstock.console.figures.logo import logo
+from penstock.console.readings import Reading
+from penstock.console.today import Plan
+
+_WORDS = ("usd", "signed_usd", "count", "percent", "seconds")
+
+
+def environment(address_of: Callable[[str], str]) -> Environment:
+    """The templates of the console; `address_of` gives the address of a static file by its name."""
+    made = Environment(
+        loader=PackageLoader("penstock.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {name: _marked(getattr(words, name)) for name in _WORDS}
+    made.filters |= {
+        "moment": words.moment,
+        "plural": words.plural,
+        "known": known,
+        "share_words": share_words,
+        "ticked": ticked,
+        "sentence": flows.sentence,
+    }
+    made.globals |= {
+        "asset": address_of,
+        "logo": logo,
+        "bar": bars.bar,
+        "stack": bars.stack,
+        "gauge": plan_gauge,
+        "figure": figure,
+        "month_of": month_of,
+        "plan_hint": plan_hint,
+        "spend_chart": spend_chart,
+        "sparkline": sparkline.sparkline,
+        "places_of": words.places_of,
+        "drill": drill,
+        **flows.GLOBALS,
+    }
+    return made
+
+
+def known(text: str | None) -> str:
+    """A value as it is; None as the word for it."""
+    return Markup('<span class="unknown">unknown</span>') if text is None else text
+
+
+def plan_gauge(plan: Plan) -> Markup:
+    """A budget as a staff gauge that says itself in words."""
+    pace = f"; a straight line ends at {words.usd(plan.pace_usd)}" if plan.pace_usd else ""
+    desc = f"{words.usd(plan.spent_usd)} of {words.usd(plan.limit_usd)} for {plan.period} is spent{pace}."
+    level = gauge.Level(share=plan.share, elapsed=plan.elapsed, forecast=plan.pace_share, marks=plan.marks)
+    return gauge.gauge(level, f"{plan.name}: {words.percent(plan.share, 0)} of the limit", desc)
+
+
+def figure(reading: Reading) -> str:
+    """A reading in its unit."""
+    write: dict[str, Callable[[Any], str]] = {"usd": words.usd, "share": words.percent, "seconds": words.seconds, "count": words.count}
+    return known(None if reading.value is None else write[reading.unit](reading.value))
+
+
+def month_of(standing: Standing) -> str:
+    """The month that a page was made in, as the address bar names it."""
+    return words.moment(standing.as_of_ns, standing.timezone, "%Y-%m")
+
+
+def plan_hint(pace_usd: str | None) -> str:
+    """A round limit a little above where the month is going, to start from."""
+    return f"{round_up(max(float(pace_usd or 0) * 1.1, 10)):.0f}"
+
+
+def ticked(text: str) -> Markup:
+    """A message of ours, whose `words` between backticks are set as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a stray backtick: somebody's text, shown as it is
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts))
+
+
+def share_words(share: float | None) -> str:
+    """A share in words, for the title of a figure."""
+    return "share unknown" if share is None else f"{words.percent(share)} of the cost"
+
+
+def _marked(write: Callable[..., str]) -> Callable[..., str]:
+    """A figure for a page: what is unknown is set apart by more than its word."""
+
+    def marked(value: Any, *how: Any, **named: Any) -> str:
+        return known(None if value is None else write(value, *how, **named))
+
+    return marked

@@ -1,0 +1,167 @@
+"""One request: what happened when, who decided what, and the arithmetic behind its cost, as `penstock explain` has it."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import msgspec
+
+from penstock.console import words
+from penstock.console.context import Context, NotHere, View
+from penstock.console.query import Address
+from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.units import format_usd
+from penstock.finops.costs import Coverage
+from penstock.finops.explain import Explanation, UnknownRequest, exact_decimal, explain, explanation_json, find_record, saved_nano
+
+CLASS_WORDS = {
+    "uncached_input": "input",
+    "cache_read": "input read from the engine's cache",
+    "cache_write": "input written to the engine's cache",
+    "visible_output": "output",
+    "reasoning": "reasoning",
+    "call": "fee of the call",
+}
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of the request's time, in milliseconds from its admission."""
+
+    name: str
+    kind: str
+    """class of the figure: `water`, `w1`, `copper` for what was in vain"""
+    start_ms: float
+    end_ms: float
+    note: str
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Who decided what: a step of the request, its outcome in words, and where to look further."""
+
+    step: str
+    outcome: str
+    link: str | None = None
+
+
+class One(View, frozen=True, kw_only=True):
+    """The page: the record as `explanation_json` tells it, and what is drawn from it."""
+
+    request: dict[str, object]
+    admitted_ns: int
+    spans: tuple[Span, ...]
+    decisions: tuple[Decision, ...]
+    class_words: Mapping[str, str]
+
+
+def build(context: Context, address: Address) -> One:
+    """The page of the request that the address names by its id, or by enough of its beginning. Raises `NotHere`."""
+    text = address.path.removeprefix("/requests/")
+    try:
+        record = find_record(context.snapshot, context.ledger.pending, text)
+    except UnknownRequest as problem:
+        raise NotHere(str(problem), problem.hint) from None
+    explanation = explain(record, context.prices)
+    answered = record.outcome != "refused"
+    priced, estimated = record.cost is not None and answered, record.cost_basis == "estimated" and answered
+    unpriced = () if priced or not answered else ((record.model, 1),)
+    return One(
+        answer=_answer(record, explanation),
+        standing=context.standing(Coverage(int(answered), int(priced), int(estimated), unpriced, {}, record.admitted_ns, 0)),
+        request=explanation_json(explanation),
+        admitted_ns=record.admitted_ns,
+        spans=spans(record),
+        decisions=_decisions(record),
+        class_words=CLASS_WORDS,
+    )
+
+
+def _answer(record: UsageRecord, explanation: Explanation) -> str:
+    """The cost and its largest part, or why there is none."""
+    if record.outcome == "refused":
+        return f"It cost nothing: it was refused with status {record.status}, before any model was called."
+    if record.cache in ("exact", "normalised", "semantic"):
+        instead = f" Made anew it would have cost {words.usd(format_usd(record.list_cost))}." if record.list_cost is not None else ""
+        return f"It cost nothing: its answer was replayed from the cache.{instead}"
+    if record.cost is None:
+        return f"What it cost is unknown: {explanation.cost_note.removeprefix('unpriced: ')}."
+    cost = words.usd(format_usd(record.cost))
+    saved = saved_nano(record)
+    compared = (
+        f" On {record.baseline} it would have cost {words.usd(format_usd(record.counterfactual))}." if saved and record.baseline else ""
+    )
+    largest = (
+        max((line for line in explanation.cost.lines if line.amount), key=lambda line: line.amount or 0, default=None)
+        if explanation.cost
+        else None
+    )
+    if largest is None or largest.amount is None or explanation.cost is None:
+        return f"It cost {cost}: {explanation.cost_note}.{compared}"
+    part = words.percent(float(largest.amount / sum(line.amount or 0 for line in explanation.cost.lines)), 0)
+    rate = "" if largest.usd_per_million is None else f" at ${_rate(largest.usd_per_million)} per million"
+    tokens = f"{largest.tokens:,} {CLASS_WORDS.get(largest.token_class, largest.token_class)} tokens{rate}"
+    return f"It cost {cost}, {part} of it for {tokens if largest.usd_per_million is not None else 'the fee of the call'}.{compared}"
+
+
+def _rate(usd_per_million: Fraction) -> str:
+    """A rate as it is written in price lists; one without an end to four digits."""
+    exact = exact_decimal(usd_per_million)
+    return exact if "/" not in exact else f"{float(usd_per_million):.4g}"
+
+
+def spans(record: UsageRecord) -> tuple[Span, ...]:
+    """What took the time, in order: tries that brought nothing, the wait for the first token, the answer's way."""
+    whole = record.duration_us / 1000
+    first = None if record.first_token_us is None else record.first_token_us / 1000
+    found: list[Span] = []
+    begun = 0.0
+    for number, attempt in enumerate(record.attempts, 1):
+        start = begun if attempt.started_us is None else attempt.started_us / 1000
+        end = begun = start + attempt.duration_us / 1000
+        failed = attempt.error is not None or (attempt.status or 0) >= 400
+        said = attempt.error or (f"status {attempt.status}" if attempt.status is not None else "no answer")
+        placed = "" if attempt.started_us is not None else ", placed after the one before: when it began is not known"
+        name = f"try {number}: {attempt.model} at {attempt.upstream}"
+        found.append(Span(name=name, kind="copper" if failed else "w2", start_ms=start, end_ms=end, note=f"{said}{placed}"))
+    if record.cache in ("exact", "normalised", "semantic"):
+        found.append(Span(name="replay from the cache", kind="w1", start_ms=0, end_ms=whole, note="no model was called"))
+    elif first is not None:
+        found.append(Span(name="until the first token", kind="w2", start_ms=0, end_ms=first, note="look-up, queue, prompt"))
+        name, note = ("stream", "from the first token to the last") if record.streamed else ("rest of the answer", "after its first byte")
+        found.append(Span(name=name, kind="water", start_ms=first, end_ms=max(first, whole), note=note))
+    elif not record.attempts:
+        found.append(Span(name="the answer", kind="water", start_ms=0, end_ms=whole, note="it came as a whole"))
+    return (*found, Span(name="all of it", kind="w4", start_ms=0, end_ms=whole, note=f"{record.outcome}, status {record.status}"))
+
+
+def _decisions(record: UsageRecord) -> tuple[Decision, ...]:
+    cached = {
+        "exact": "answered by the cache: the very same request was answered before",
+        "miss": "looked up, not found",
+        "bypass": "not asked",
+    }.get(record.cache, record.cache)
+    found = [
+        Decision("asked for", f"{record.requested_model or 'unknown'} on {record.endpoint}{', streamed' if record.streamed else ''}"),
+        Decision("cache", cached, f"/requests/{record.cache_source}" if record.cache_source else None),
+    ]
+    if record.complexity is not None:
+        found.append(Decision("complexity", f"{record.complexity:.3f} of 1, from the text of the request"))
+    if record.strategy is not None:
+        route = f", tiers tried: {record.route.replace('>', ' then ')}" if record.route else ""
+        found.append(
+            Decision(
+                "route", f"by {record.strategy.replace('_', ' ')}{route}" if record.strategy != "by_complexity" else f"by complexity{route}"
+            )
+        )
+    if record.model is not None:
+        tier = f", tier {record.tier}" if record.tier else ""
+        version = f", version {record.model_version}" if record.model_version else ""
+        found.append(Decision("answered by", f"{record.model}{tier}{version}"))
+    if record.upstream is not None:
+        place = f", fleet {record.fleet}{f' ({record.gpu})' if record.gpu else ''}" if record.fleet else ""
+        found.append(Decision("upstream", f"{record.upstream}{f', replica {record.replica}' if record.replica else ''}{place}"))
+    if record.upstream_endpoint is not None:
+        found.append(Decision("translated to", record.upstream_endpoint))
+    if record.finish_reason is not None:
+        found.append(Decision("finished because", record.finish_reason))
+    if record.error is not None:
+        found.append(Decision("error", record.error))
+    return tuple(found)

@@ -1,0 +1,95 @@
+"""The ledger as a whole: what the store holds, and what still lies on the journal beside it, read as one."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import chain, islice
+from typing import Protocol
+
+import msgspec
+
+from penstock.domain.ledger.grouping import keys_of, matches
+from penstock.domain.ledger.latency import Latency
+from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
+from penstock.domain.ledger.record import UsageRecord
+from penstock.ports.usage_store import Snapshot
+
+HOUR_NS = 3600 * 10**9
+Keys = tuple[str | None, ...]
+Place = tuple[int, str]
+"""(admitted_ns, id): where a record stands; no two stand in one place"""
+
+
+class Summed(Protocol):
+    """What figures are made from: a snapshot of the store alone, or a `Ledger`."""
+
+    def sums(self, query: CostQuery) -> list[tuple[Keys, Sums]]: ...
+
+    def span(self) -> tuple[int, int] | None: ...
+
+
+class Ledger:
+    """One consistent view of store and journal. `pending` are the records that the snapshot does not hold yet."""
+
+    def __init__(self, snapshot: Snapshot, pending: Iterable[UsageRecord] = ()) -> None:
+        self.snapshot = snapshot
+        self.pending = tuple(pending)
+
+    def sums(self, query: CostQuery) -> list[tuple[Keys, Sums]]:
+        """Sums by the values of `query.by`, each group once."""
+        groups: dict[Keys, Sums] = {tuple(keys): sums for keys, sums in self.snapshot.sums(query)}
+        for record in self.pending:
+            if matches(record, query):
+                groups.setdefault(keys_of(record, query.by), Sums()).add(sums_of(record))
+        return list(groups.items())
+
+    def total(self, query: CostQuery) -> Sums:
+        """The sum over everything that matches."""
+        total = Sums()
+        for _, sums in self.sums(msgspec.structs.replace(query, by=())):
+            total.add(sums)
+        return total
+
+    def span(self) -> tuple[int, int] | None:
+        """First and last admission; None of an empty ledger."""
+        times = [record.admitted_ns for record in self.pending]
+        times += self.snapshot.span() or ()
+        return (min(times), max(times)) if times else None
+
+    def latencies(self, query: CostQuery) -> list[tuple[Keys, Latency]]:
+        """Histograms of the store's records; the journal's tail, half a second old, is left out."""
+        return self.snapshot.latencies(query)
+
+    def records(self, query: CostQuery, *, after: Place | None = None, limit: int | None = None) -> Iterator[UsageRecord]:
+        """Records that match, newest first (by time, then id); `after` is the place of the last one that was seen."""
+        if after is None:
+            return islice(self._newest(query, limit), limit)
+        # Those of the very same instant are few, so that the rest can be asked for by the limit.
+        same = msgspec.structs.replace(query, since_ns=max(query.since_ns, after[0]), until_ns=min(query.until_ns, after[0] + 1))
+        older = msgspec.structs.replace(query, until_ns=min(query.until_ns, after[0]))
+        beyond = (record for record in self._newest(same, None) if place(record) < after)
+        return islice(chain(beyond, self._newest(older, limit)), limit)
+
+    def _newest(self, query: CostQuery, limit: int | None) -> Iterator[UsageRecord]:
+        tail = sorted((record for record in self.pending if matches(record, query)), key=place, reverse=True)
+        return merge(self.snapshot.records(query, limit), tail, key=place, reverse=True)
+
+    def newest(self, query: CostQuery, limit: int, after: Place | None = None) -> list[UsageRecord]:
+        """As `records`, for filters that few records pass: only hours that hold some are looked through."""
+        if not query.where:
+            return list(self.records(query, after=after, limit=limit))
+        found: list[UsageRecord] = []
+        end = query.until_ns if after is None else min(query.until_ns, after[0] + 1)
+        holding = {keys[0] for keys, _ in self.sums(msgspec.structs.replace(query, by=("hour",), until_ns=end))}
+        for hour in sorted(filter(None, holding), reverse=True):
+            start = int(datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC).timestamp()) * 10**9
+            piece = msgspec.structs.replace(query, since_ns=max(query.since_ns, start), until_ns=min(end, start + HOUR_NS))
+            found += self.records(piece, after=after, limit=limit - len(found))
+            if len(found) >= limit:
+                break
+        return found
+
+
+def place(record: UsageRecord) -> Place:
+    """Where a record stands in the order of the ledger."""
+    return record.admitted_ns, record.id

@@ -1,0 +1,118 @@
+"""What each lever earned: from what the baseline would have cost down to what was paid, exactly additive in nano-USD.
+
+Only requests can be compared whose cost and counterfactual are both known; what cannot be compared is told apart, with its cost.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.finops.ledger import Keys, Summed
+
+LeverName = Literal["routing", "exact_cache", "wasted_tries"]
+BY = ("cache", "model", "baseline")
+"""what sums must be grouped by to tell the levers apart"""
+REPLAYED = ("exact", "normalised", "semantic")
+BASELINE = (
+    "The counterfactual prices the very tokens of each request on the baseline model, class by class, at that model's price on that day: "
+    "nothing replayed, nothing routed. Tokens that a provider's own prompt cache served count as served there too."
+)
+NO_BASELINE = "No baseline tier is configured (`server.baseline`), so each request is compared with the same model and nothing replayed."
+MEANING: dict[LeverName, str] = {
+    "routing": "the baseline's price less the list price of the model that answered",
+    "exact_cache": "the list cost of answers that were replayed instead of made again",
+    "wasted_tries": "paid for tries that brought no answer, each booked whole",
+}
+
+
+class Lever(msgspec.Struct, frozen=True):
+    """One lever: `amount` in nano-USD lowers the cost, below 0 it raises it; `requests` it touched."""
+
+    name: LeverName
+    amount: int
+    requests: int
+    meaning: str
+
+
+class Savings(msgspec.Struct, frozen=True):
+    """`counterfactual` less every lever's amount is `paid`, to the last nano-USD; all over the `compared` requests."""
+
+    baselines: tuple[str, ...]
+    """models that requests were compared with; empty: each with its own"""
+    definition: str
+    compared: int
+    counterfactual: int
+    levers: tuple[Lever, ...]
+    paid: int
+    apart: int
+    """answered requests that cannot be compared"""
+    apart_cost: int
+    """what of their cost is known, in nano-USD"""
+    unpriced: int
+    """those of them without a known cost"""
+
+    @property
+    def saved(self) -> int:
+        """What all levers earned together."""
+        return self.counterfactual - self.paid
+
+    @property
+    def saved_share(self) -> Fraction | None:
+        """Saved over the counterfactual; None where nothing was compared or the baseline is free."""
+        return Fraction(self.saved, self.counterfactual) if self.counterfactual else None
+
+
+class SavingsRow(msgspec.Struct, frozen=True):
+    """The savings of one group or day."""
+
+    keys: Keys
+    savings: Savings
+
+
+def savings(ledger: Summed, query: CostQuery) -> Savings:
+    """The levers over a window and its filters; the query's own keys are not looked at."""
+    return of_groups(ledger.sums(msgspec.structs.replace(query, by=BY)))
+
+
+def savings_by(ledger: Summed, query: CostQuery) -> tuple[SavingsRow, ...]:
+    """The levers for every value of the query's keys, in their order (days in order of time)."""
+    groups: dict[Keys, list[tuple[Keys, Sums]]] = {}
+    width = len(query.by)
+    for keys, sums in ledger.sums(msgspec.structs.replace(query, by=(*query.by, *BY))):
+        groups.setdefault(keys[:width], []).append((keys[width:], sums))
+    ordered = sorted(groups, key=lambda keys: tuple((value is None, value or "") for value in keys))
+    return tuple(SavingsRow(keys, of_groups(groups[keys])) for keys in ordered)
+
+
+def of_groups(groups: Iterable[tuple[Keys, Sums]]) -> Savings:
+    """The levers over sums that are grouped by `BY`."""
+    total, replayed, routed = Sums(), Sums(), 0
+    baselines: set[str] = set()
+    for (cache, model, baseline), sums in groups:
+        total.add(sums)
+        if cache in REPLAYED:
+            replayed.add(sums)
+        if baseline is not None and sums.compared:
+            baselines.add(baseline)
+            routed += sums.compared if model != baseline else 0
+    made_paid, made_list = total.compared_cost - replayed.compared_cost, total.list_cost - replayed.list_cost
+    amounts: dict[LeverName, tuple[int, int]] = {
+        "routing": (total.counterfactual - total.list_cost, routed),
+        "exact_cache": (replayed.list_cost - replayed.compared_cost, replayed.compared),
+        "wasted_tries": (made_list - made_paid, total.wasting),
+    }
+    levers = tuple(Lever(name, amount, requests, MEANING[name]) for name, (amount, requests) in amounts.items())
+    return Savings(
+        baselines=tuple(sorted(baselines)),
+        definition=BASELINE if baselines else NO_BASELINE,
+        compared=total.compared,
+        counterfactual=total.counterfactual,
+        levers=levers,
+        paid=total.compared_cost,
+        apart=total.requests - total.compared,
+        apart_cost=total.cost - total.compared_cost,
+        unpriced=total.requests - total.priced,
+    )

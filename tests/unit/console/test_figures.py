@@ -1,0 +1,47 @@
+"""Figures: what names hold cannot break out of them, unknown is a gap, and no figure has a style of its own."""
+
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from penstock.console.figures.bars import bar, stack
+from penstock.console.figures.columns import Note, Series, columns, round_up
+from penstock.console.figures.gauge import Level, gauge
+from penstock.console.figures.sparkline import sparkline
+
+EVIL = '"><script>alert(1)</script>'
+FIGURES = {
+    "bar": bar(0.5, EVIL),
+    "unknown bar": bar(None, "share unknown"),
+    "stack": stack([(EVIL, 0.5, "water"), ("idle", 0.5, "copper")], EVIL),
+    "sparkline": sparkline([1.0, None, 3.0, 0.0], EVIL),
+    "no sparkline": sparkline([], "nothing"),
+    "gauge": gauge(Level(share=0.4, elapsed=0.7, forecast=0.6, marks=(0.5, 0.8, 0.95)), EVIL, EVIL),
+    "gauge beyond": gauge(Level(share=7.0, elapsed=None, forecast=9.0, marks=(0.5,)), "over", "over"),
+    "columns": columns(["1 Nov", EVIL], [Series(EVIL, "w1", [1.0, 0.0])], [Note(0, "a", ((EVIL, None),))], EVIL, EVIL),
+    "no columns": columns([], [], [], "nothing", ""),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_whole_and_say_themselves(name: str) -> None:
+    figure = Xml.fromstring(FIGURES[name])
+    assert figure.get("role") == "img"
+    assert figure[0].tag == "title" and figure[0].text
+    assert not [each for each in figure.iter() if "style" in each.attrib or each.tag == "script"]
+
+
+def test_a_gap_where_it_is_unknown() -> None:
+    assert FIGURES["sparkline"].count("<polyline") == 2
+    assert "water" not in FIGURES["unknown bar"]
+
+
+def test_a_gauge_shows_what_is_beyond_the_limit() -> None:
+    assert 'class="alarm"' in FIGURES["gauge beyond"]
+    assert 'class="alarm"' not in FIGURES["gauge"]
+    assert FIGURES["gauge"].count("mark") == 3
+
+
+@pytest.mark.parametrize(("value", "top"), [(0, 1), (0.0042, 0.005), (0.9, 1), (1, 1), (7, 8), (99, 100), (101, 150), (41203, 50000)])
+def test_axes_end_at_round_numbers(value: float, top: float) -> None:
+    assert round_up(value) == pytest.approx(top)
