@@ -18,15 +18,16 @@ from penstock.config.settings import Settings, Upstream
 
 if TYPE_CHECKING:
     from penstock.adapters.feeds.overrides import Overrides
-    from penstock.adapters.upstreams.openai import OpenAIUpstream
-    from penstock.config.settings import Fleet, Model
+    from penstock.adapters.upstreams.api import ApiUpstream
+    from penstock.config.settings import Model
+    from penstock.console.access import Access
     from penstock.domain.prices.book import Offer, PriceBook
-    from penstock.domain.prices.config_price import FleetPlan
     from penstock.gateway.gateway import Gateway
     from penstock.ports.cache import Cache
     from penstock.ports.journal import JournalReader
     from penstock.ports.key_store import KeyStore
     from penstock.ports.price_feed import PriceFeed
+    from penstock.ports.traces import Traces
     from penstock.ports.usage_store import Snapshot, UsageStore
 
 MAX_UNIX_PATH = 100
@@ -91,6 +92,7 @@ def price_book(settings: Settings) -> "PriceBook":
 
 def _offers(settings: Settings, name: str, model: "Model", feed: "PriceFeed", overrides: "Overrides | None") -> "Iterator[Offer]":
     """What each source says of a model; ends at the first price, so that the public book is only loaded when it is needed."""
+    from penstock.config.fleets import fleet_plan
     from penstock.domain.prices.book import Offer
     from penstock.domain.prices.config_price import fleet_gap, fleet_schedule, rates_from_config
     from penstock.domain.prices.schedule import constant
@@ -100,7 +102,7 @@ def _offers(settings: Settings, name: str, model: "Model", feed: "PriceFeed", ov
         yield Offer(constant(rates_from_config(name, table)), "by the config's `price`")
         return
     yield Offer(None, "the config gives no price")
-    plans = [_fleet_plan(key, fleet) for key, fleet in settings.fleets.items() if fleet.upstream == model.upstream]
+    plans = [fleet_plan(key, fleet) for key, fleet in settings.fleets.items() if fleet.upstream == model.upstream]
     schedule, gap = fleet_schedule(plans), fleet_gap(plans)
     names = ", ".join(f"`{plan.name}`" for plan in plans)
     yield Offer(schedule, gap or f"by fleet {names}: its hourly price over its planned work, an estimate until the hour is closed")
@@ -135,29 +137,6 @@ def _public_offer(settings: Settings, name: str, model: "Model", feed: "PriceFee
     return Offer(None, f"{feed.name} {feed.version} has no price per token for {provider}/{called}{known}")
 
 
-def _fleet_plan(name: str, fleet: "Fleet") -> "FleetPlan":
-    from datetime import date
-    from fractions import Fraction
-
-    from penstock.domain.prices.config_price import FleetPlan, always, exact, usd_per_hour
-    from penstock.domain.prices.schedule import midnight_ns
-    from penstock.domain.units import Rate
-
-    dated: list[tuple[str | None, str]] = []
-    if isinstance(fleet.price, str):
-        dated = [(None, fleet.price)]
-    elif fleet.price is not None:
-        dated = [(entry.from_, entry.price) for entry in fleet.price]
-    if fleet.mig is not None:  # `count` counts slices, so a price of the whole GPU does not say what one costs
-        dated = [(start, price) for start, price in dated if Rate.parse(price).per != "gpu-hour"]
-    hourly: tuple[tuple[int, Fraction], ...] = ()
-    for start, price in dated:
-        usd = usd_per_hour(price)
-        hourly += always(usd) if start is None else ((midnight_ns(date.fromisoformat(start)), usd),)
-    planned = fleet.planned_tokens_per_second
-    return FleetPlan(name, hourly, fleet.count, None if planned is None else exact(planned, "planned_tokens_per_second"))
-
-
 def log(message: str) -> None:
     """Tells the operator, on stderr; where that cannot be written (the full disk itself, a closed pipe) the work goes on."""
     with suppress(OSError):
@@ -178,7 +157,7 @@ async def _worker(settings: Settings, environ: Mapping[str, str], sock: socket.s
 
     gateway = _gateway(settings, environ, name)
     _settle_memory()
-    pool = Pool(Address(unix_path=controller_socket(settings)), Timeouts(connect=1.0, first=10.0, idle=10.0), settings.server.max_answer)
+    pool = Pool(Address(unix_path=controller_socket(settings)), Timeouts(connect=1.0, first=60.0, idle=60.0), settings.server.max_answer)
     await run_worker(gateway, ControllerLink(pool), sock, _stop_on_signal(), name)
 
 
@@ -194,6 +173,7 @@ def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gate
     from penstock.domain.routing.rules import RuleBook, RuleLaw
     from penstock.gateway.gateway import Counters, Gateway
     from penstock.gateway.keys import KeyRing
+    from penstock.gateway.speech import Speech
     from penstock.gateway.targets import Targets
     from penstock.gateway.upstreams import Upstreams
 
@@ -211,6 +191,7 @@ def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gate
             {key: upstream.retries for key, upstream in settings.upstreams.items()},
             {key: upstream.stream_usage == "auto" for key, upstream in settings.upstreams.items()},
         ),
+        speech=Speech(settings.upstreams),
         journal=FileJournal(settings.server.journal, name, settings.server.fsync),
         log=log,
         counters=Counters(),
@@ -218,17 +199,18 @@ def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gate
     )
 
 
-def upstream(name: str, given: Upstream, environ: Mapping[str, str], max_answer: int) -> "OpenAIUpstream":
+def upstream(name: str, given: Upstream, environ: Mapping[str, str], max_answer: int) -> "ApiUpstream":
     """An upstream of the config, plugged in. Raises `ConfigError` when its secret is not set."""
-    from penstock.adapters.upstreams.openai import OpenAIReplica, OpenAIUpstream
+    from penstock.adapters.upstreams.api import VERSION, ApiReplica, ApiUpstream, credential
     from penstock.wire.client import Timeouts
 
     key = reveal(given.api_key, environ, f"upstreams.{name}.api_key") if given.api_key is not None else None
     limits = given.timeout
     timeouts = Timeouts(limits.connect, limits.first_token, limits.idle)
     answer_s = limits.answer if limits.answer is not None else 5 * limits.first_token
-    replicas = [OpenAIReplica(url, key, timeouts, answer_s, max_answer, given.ca_file) for url in given.base_urls]
-    return OpenAIUpstream(name, replicas)
+    shown, demanded = credential(given.kind, key), VERSION if given.kind == "anthropic" else None
+    replicas = [ApiReplica(url, shown, timeouts, answer_s, max_answer, given.ca_file, demanded) for url in given.base_urls]
+    return ApiUpstream(name, replicas)
 
 
 def _cache(settings: Settings) -> "Cache | None":
@@ -238,34 +220,81 @@ def _cache(settings: Settings) -> "Cache | None":
     return MemoryCache(exact.max_bytes // settings.server.workers) if exact.enabled else None
 
 
-def run_controller(settings: Settings) -> None:
+def open_traces(settings: Settings, environ: Mapping[str, str]) -> "Traces | None":
+    """Where spans go; None where nobody asks for them. Raises `ConfigError` for a secret that is not set, `TracesError`."""
+    from penstock.adapters.telemetry import open_traces
+    from penstock.config.problems import join
+
+    given = settings.telemetry
+    if given.traces is None:
+        return None
+    headers = {
+        name: value if isinstance(value, str) else reveal(value, environ, join("telemetry.headers", name))
+        for name, value in given.headers.items()
+    }
+    return open_traces(given.traces, headers, _providers(settings), log)
+
+
+def _providers(settings: Settings) -> dict[str, str]:
+    return {name: upstream.provider for name, upstream in settings.upstreams.items() if upstream.provider}
+
+
+def run_controller(settings: Settings, environ: Mapping[str, str]) -> None:
     """The controller of this host, until SIGTERM."""
     import uvloop
 
-    uvloop.run(_controller(settings))
+    uvloop.run(_controller(settings, environ))
 
 
-async def _controller(settings: Settings) -> None:
+async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
     from penstock import __version__
     from penstock.adapters.journal.reader import JournalDirectory
     from penstock.adapters.stores import open_store
+    from penstock.console.app import Console
     from penstock.finops.controller import Controller
+    from penstock.finops.live import Tail
     from penstock.finops.metrics import MetricsAggregator
+    from penstock.finops.readings import Readings
 
-    providers = {name: upstream.provider for name, upstream in settings.upstreams.items() if upstream.provider}
+    traces, tail = open_traces(settings, environ), Tail()
     controller = Controller(
         JournalDirectory(settings.server.journal),
         open_store(settings.server.store),  # not prepared: a database that is away must not keep the pages from being served
-        MetricsAggregator(settings.tags.declared, __version__, providers=providers),
+        MetricsAggregator(settings.tags.declared, __version__, providers=_providers(settings)),
         log,
+        traces=traces,
+        also=Readings(settings.fleets, traces),
+        tail=tail,
     )
+    console = Console(
+        settings, lambda: open_reading(settings), lambda: price_book(settings),
+        price_source=_price_source(settings), gauges=controller.gauges, tail=tail, access=_access(settings, environ),
+    )  # fmt: skip
+    controller.pages = console.answer
     path = controller_socket(settings)
     Path(path).unlink(missing_ok=True)
     _settle_memory()
     try:
         await controller.run(path, _stop_on_signal())
     finally:
+        if traces is not None:
+            traces.close()
         Path(path).unlink(missing_ok=True)
+
+
+def _access(settings: Settings, environ: Mapping[str, str]) -> "Access":
+    """Who may look at the console. Raises `ConfigError` when the admin key is not set."""
+    from penstock.console.access import Access
+
+    key = settings.auth.admin_key
+    return Access(None if key is None else reveal(key, environ, "auth.admin_key"), settings.server.listen)
+
+
+def _price_source(settings: Settings) -> str:
+    """Where prices come from, by name and version, without loading them."""
+    feed = price_feed()
+    own = [Path(settings.server.prices).name] if settings.server.prices else []
+    return ", then ".join(["the config", *own, f"{feed.name} {feed.version}"])
 
 
 def _stop_on_signal() -> asyncio.Event:

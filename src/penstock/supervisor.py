@@ -211,7 +211,7 @@ def main() -> None:
 
     start: Start = pickle.load(sys.stdin.buffer)  # noqa: S301  written by our own parent
     if start.role == "controller":
-        bootstrap.run_controller(start.settings)
+        bootstrap.run_controller(start.settings, os.environ)
     else:
         assert start.fd is not None
         bootstrap.run_worker(start.settings, os.environ, socket.socket(fileno=start.fd), start.name)

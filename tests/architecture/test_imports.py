@@ -10,7 +10,7 @@ import pytest
 
 from tests.architecture.sources import PACKAGE, REPOSITORY
 
-HEAVY = ("httpx", "httpx2", "numpy", "torch", "starlette", "uvloop", "genai_prices", "psycopg", "redis", "openai")
+HEAVY = ("httpx", "httpx2", "numpy", "torch", "starlette", "uvloop", "genai_prices", "psycopg", "redis", "openai", "opentelemetry", "yaml")
 
 
 def contracts(source: Path) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def run(block: Block, directory: Path) -> tuple[int, str, int]:
     return code, log.read_text("utf-8", errors="replace"), shell.pid
 
 
+def end(group: int) -> None:
+    """Ends what still runs of a block, and waits for it: the next page may listen at the same address."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        for _ in range(200):
+            time.sleep(0.05)
+            os.killpg(group, 0)
+
+
 @pytest.mark.parametrize("page", by_page(), ids=lambda page: page[0].page.name)
 def test_console_blocks_run(page: list[Block], tmp_path: Path) -> None:
     directory = tmp_path / "here"
@@ -74,8 +84,7 @@ def test_console_blocks_run(page: list[Block], tmp_path: Path) -> None:
                 assert not absent, f"{block.place} does not show {absent}, but:\n{output}"
     finally:
         for group in groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGTERM)
+            end(group)
 
 
 @pytest.mark.parametrize("block", of("toml"), ids=lambda block: block.place)

@@ -9,13 +9,14 @@ import typer
 import typer.main
 
 from penstock import __version__
-from penstock.cli import check, cost, demo, explain, init, keys, output, prices, schema, serve
+from penstock.cli import check, cost, demo, deploy, explain, init, keys, output, prices, schema, serve
 from penstock.config.problems import ConfigError, nearest
 from penstock.domain.units import UnitError
 from penstock.ports.journal import JournalError
+from penstock.ports.traces import TracesError
 from penstock.ports.usage_store import StoreError
 
-COMMANDS = (demo, init, check, serve, keys, cost, explain, prices, schema)
+COMMANDS = (demo, init, check, serve, keys, cost, explain, prices, deploy, schema)
 
 
 def application() -> typer.Typer:
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader has gone; keep the interpreter from complaining when it flushes stdout on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return output.FAILED
-    except (typer.TyperException, ConfigError, output.CommandError, StoreError, JournalError, UnitError, OSError) as problem:
+    except (typer.TyperException, ConfigError, output.CommandError, StoreError, JournalError, TracesError, UnitError, OSError) as problem:
         return report(problem)
 
 

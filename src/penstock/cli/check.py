@@ -64,6 +64,7 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
     found = [msgspec.structs.replace(problem, severity="warning", text=f"{problem.text} (`serve` will not start)") for problem in later]
     unpriced, sources = surroundings.price_findings(settings)
     found += [*unpriced, *surroundings.store_problems(settings), *surroundings.journal_problems(settings)]
+    found += surroundings.telemetry_problems(settings)
     found += surroundings.file_problems(settings)
     facts: dict[str, Any] = {
         "upstreams": len(settings.upstreams),
@@ -73,6 +74,7 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
         "store": surroundings.without_password(settings.server.store),
         "journal": settings.server.journal,
         "listen": surroundings.port_fact(settings),
+        "console": surroundings.console_fact(settings),
     }
     if online:
         unreachable, facts["online"] = surroundings.upstream_findings(settings, os.environ)
@@ -97,7 +99,7 @@ def _print(config: Path, found: "Sequence[Problem]", facts: dict[str, Any], quie
         typer.echo(f"prices   {priced} of {models} models priced")
         for name, source in facts["prices"].items():
             typer.echo(f"         {name}: {source}")
-        for name in ("store", "journal", "listen"):
+        for name in ("store", "journal", "listen", "console"):
             typer.echo(f"{name:8} {facts[name]}")
         for url, answer in facts.get("online", {}).items():
             typer.echo(f"online   {url}: {answer}")

@@ -1,30 +1,42 @@
-"""`penstock demo`: a fictional firm's traffic on a real gateway with simulated engines, and what it costs, live."""
+"""`penstock demo`: a fictional firm's last thirty days in a real ledger, its traffic on a real gateway, and the console over both."""
 
-import io
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from penstock.cli.options import START, JsonOption, QuietOption
-from penstock.cli.output import FINE, INTERRUPTED, CommandError, print_json, say, stdout_console
+from penstock.cli.output import FINE, INTERRUPTED, CommandError, print_json, say, stderr_console
 
 if TYPE_CHECKING:
     import asyncio
 
-    from rich.console import RenderableType
-
+    from penstock.cli.demo_screen import Screen
+    from penstock.config.settings import Settings
     from penstock.demo.player import Player
     from penstock.demo.stage import Stage
     from penstock.finops.costs import CostReport
 
 DEFAULT_SECONDS = 12.0
-REFRESH_S = 0.5
+REFRESH_S = 1.0
 LAST_ANSWERS_S = 3.0
+OPEN_AT = 0.6
+"""part of the history after which the gateway starts"""
 BY = ("team",)
+
+
+class Wishes(NamedTuple):
+    """What was asked for on the command line."""
+
+    seconds: float | None
+    seed: int
+    requests: int
+    live: bool
+    """whether the screen is a terminal that somebody looks at"""
+    browse: bool
+    quiet: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -34,77 +46,110 @@ def register(app: typer.Typer) -> None:
 def demo(
     seconds: Annotated[
         float | None,
-        typer.Option(help="Stop after this long. [default: until Ctrl-C; 12 when stdout is not a terminal]", metavar="N", min=0.1),
+        typer.Option(
+            help="Stop after this long of live traffic. [default: until Ctrl-C; 12 when stdout is not a terminal]", metavar="N", min=0.1
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another traffic.", metavar="N", min=0)] = 7,
+    requests: Annotated[int, typer.Option(help="About that many requests in the thirty days before.", metavar="N", min=1000)] = 310_000,
+    seed: Annotated[int, typer.Option(help="Another seed, other traffic.", metavar="N", min=0)] = 7,
+    browse: Annotated[bool, typer.Option("--open", help="Open the console in the browser.")] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Show money moving: a fictional firm, two simulated engines, a real gateway and ledger.
+    """Show money moving: thirty days of a fictional firm, live traffic on a real gateway, and the console.
 
     Needs no key and no GPU, and leaves nothing behind.
     """
     import asyncio
 
+    from penstock.demo.seeding import SeedError
     from penstock.demo.stage import StageError
 
     live = sys.stdout.isatty() and not json
     if seconds is None and not live:
         seconds = DEFAULT_SECONDS
     try:
-        report, interrupted = asyncio.run(_run(seconds, seed, live, quiet))
-    except StageError as error:
+        report, interrupted = asyncio.run(_run(Wishes(seconds, seed, requests, live, browse, quiet)))
+    except (StageError, SeedError) as error:
         raise CommandError(str(error), error.hint) from None
     if report is None:
         return INTERRUPTED
     _print(report, json, live)
-    say("that was the demo; it left nothing behind. Your own traffic: penstock init, then penstock serve", quiet)
+    say("that was the demo; it left nothing behind. Yours: penstock init", quiet)
     return INTERRUPTED if interrupted and seconds is not None else FINE
 
 
-async def _run(seconds: float | None, seed: int, live: bool, quiet: bool) -> "tuple[CostReport | None, bool]":
+async def _run(wishes: Wishes) -> "tuple[CostReport | None, bool]":
     """Plays until the time is over or somebody stops it; returns the last report (None: not even started) and whether it was stopped."""
     import asyncio
+    import time
 
-    from penstock.demo.firm import calls
+    from penstock.bootstrap import controller_socket
+    from penstock.cli.cost import cost_figures
+    from penstock.cli.demo_screen import Screen
+    from penstock.config.load import load
     from penstock.demo.player import Player
+    from penstock.demo.stage import stage
 
     stop = _stop_signals()
-    say("starting a gateway and two simulated engines in a temporary directory ...", quiet)
-    async with _stage(seed) as scene:
+    say("starting: thirty days of a fictional firm, a gateway, simulated engines ...", wishes.quiet)
+    began_ns = time.time_ns()
+    with stage(wishes.seed, began_ns, wishes.requests) as scene:
+        settings = load(scene.config, {})
+        seeded = await _seeded(wishes, scene, settings, began_ns, stop)
+        if stop.is_set():
+            return None, True
+        scene.open(controller_socket(settings))
         player = Player(scene.host, scene.port)
         if not await _unless_stopped(scene.wait_until_ready(player.ready), stop):
             return None, True
-        if not live:
-            say(f"playing a fictional firm's traffic against {scene.address} for {seconds:g} s ...", quiet)
-        playing = asyncio.create_task(player.play(calls(seed)))
+        screen = Screen(scene.address, scene.config, seeded, wishes.seed)
+        screen.welcome(wishes.live, wishes.quiet, wishes.seconds)
+        if wishes.browse:
+            _browse(scene.address)
+        interrupted = await _played(wishes, scene, player, screen, settings, stop)
+        return await asyncio.to_thread(cost_figures, settings, by=BY), interrupted
+
+
+async def _seeded(wishes: Wishes, scene: "Stage", settings: "Settings", until_ns: int, stop: "asyncio.Event") -> int:
+    """The history in the ledger; returns how many requests it has. Ends early when stopped.
+
+    The gateway starts while the rest of it comes in: it is ready about when the history is.
+    """
+    import asyncio
+
+    from penstock import bootstrap
+    from penstock.demo.history import Plan
+    from penstock.demo.seeding import Task, seed
+
+    task = Task(Plan(wishes.seed, until_ns, wishes.requests), settings, bootstrap.price_book(settings))
+    with _progress(wishes) as show:
+
+        def wanted(taken: int) -> bool:
+            show(taken)
+            if taken >= wishes.requests * OPEN_AT:
+                scene.open(bootstrap.controller_socket(settings))
+            return not stop.is_set()
+
+        store = bootstrap.open_store(settings)
         try:
-            await _watch(scene, player, stop, seconds, live)
+            return await asyncio.to_thread(seed, task, store, wanted)
         finally:
-            playing.cancel()
-            with suppress(asyncio.CancelledError):
-                await playing
-        interrupted = stop.is_set()
-        await player.settle(LAST_ANSWERS_S)
-        scene.check()
-        return await asyncio.to_thread(_figures(scene)), interrupted
+            store.close()
 
 
-@asynccontextmanager
-async def _stage(seed: int) -> AsyncIterator["Stage"]:
-    """The stage, cleared to the last: the controller's socket is elsewhere when the path of the directory is long."""
-    from penstock.bootstrap import controller_socket
-    from penstock.config.load import load
-    from penstock.demo.stage import stage
+@contextmanager
+def _progress(wishes: Wishes) -> Iterator[Callable[[int], None]]:
+    """A bar where stderr is a terminal, else nothing; what is yielded takes how many requests there are so far."""
+    if wishes.quiet or not sys.stderr.isatty():
+        yield lambda taken: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    leftover: Path | None = None
-    try:
-        async with stage(seed) as scene:
-            leftover = Path(controller_socket(load(scene.config, {})))
-            yield scene
-    finally:
-        if leftover is not None:
-            leftover.unlink(missing_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("requests"))
+    with Progress(*columns, console=stderr_console(), transient=True) as progress:
+        bar = progress.add_task("thirty days", total=wishes.requests)
+        yield lambda taken: progress.update(bar, completed=taken)
 
 
 def _stop_signals() -> "asyncio.Event":
@@ -131,68 +176,56 @@ async def _unless_stopped(work: Coroutine[Any, Any, None], stop: "asyncio.Event"
     return True
 
 
-def _figures(scene: "Stage") -> "Callable[[], CostReport]":
-    """The figures of `penstock cost --by team`, by the same function, on the demo's ledger."""
-    from penstock.cli.cost import cost_figures
-    from penstock.config.load import load
+async def _played(wishes: Wishes, scene: "Stage", player: "Player", screen: "Screen", settings: "Settings", stop: "asyncio.Event") -> bool:
+    """Live traffic until the time is over or somebody stops it; returns whether it was stopped. Raises `StageError`."""
+    import asyncio
 
-    settings = load(scene.config, {})
-    return lambda: cost_figures(settings, by=BY)
+    from penstock.demo.questions import calls
+
+    playing = asyncio.create_task(player.play(calls(wishes.seed)))
+    try:
+        await _watch(wishes, scene, player, screen, settings, stop)
+    finally:
+        playing.cancel()
+        with suppress(asyncio.CancelledError):
+            await playing
+    interrupted = stop.is_set()
+    await player.settle(LAST_ANSWERS_S)
+    scene.check()
+    return interrupted
 
 
-async def _watch(scene: "Stage", player: "Player", stop: "asyncio.Event", seconds: float | None, live: bool) -> None:
-    """Returns when the time is over or `stop` is set; draws the table meanwhile where there is a terminal. Raises `StageError`."""
+async def _watch(wishes: Wishes, scene: "Stage", player: "Player", screen: "Screen", settings: "Settings", stop: "asyncio.Event") -> None:
+    """Returns when the time is over or `stop` is set; draws what is played meanwhile where there is a terminal. Raises `StageError`."""
     import asyncio
     from contextlib import nullcontext
 
-    from rich.live import Live
+    from penstock.cli.cost import cost_figures
+    from penstock.finops.window import iso
 
     loop = asyncio.get_running_loop()
-    until = None if seconds is None else loop.time() + seconds
-    figures = _figures(scene)
-    with Live(console=stdout_console(), auto_refresh=False, transient=True) if live else nullcontext() as screen:
+    until = None if wishes.seconds is None else loop.time() + wishes.seconds
+    since = iso(player.began_ns)
+    with screen.drawing() if wishes.live else nullcontext() as draw:
         while not stop.is_set() and (until is None or loop.time() < until):
             scene.check()
-            if screen is not None:
-                report = await asyncio.to_thread(figures)
-                screen.update(_view(report, scene, player), refresh=True)
+            if draw is not None:
+                draw(await asyncio.to_thread(cost_figures, settings, by=BY, since=since), player.tally)
             pause = REFRESH_S if until is None else min(REFRESH_S, max(until - loop.time(), 0))
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
-            except TimeoutError:
-                continue
 
 
-class _TerminalText(io.StringIO):
-    """Takes the text that a terminal would get."""
+def _browse(address: str) -> None:
+    """Beside the demo: some browsers hold whoever opens them until they are closed."""
+    import threading
+    import webbrowser
 
-    def isatty(self) -> bool:
-        return True
+    def browse() -> None:
+        if not webbrowser.open(address):
+            say(f"no browser could be opened: the console is at {address}")
 
-
-def _view(report: "CostReport", scene: "Stage", player: "Player") -> "RenderableType":
-    """The table as `penstock cost` prints it on a terminal, and under it what else can be done here."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from penstock.cli.cost_table import print_report
-
-    drawn = _TerminalText()
-    print_report(report, drawn)
-    tally = player.tally
-    lines = [
-        "",
-        f"gateway:  {scene.address}/v1, simulated engines behind it; {tally.sent:,} sent, {tally.failed:,} failed",
-        *([f"failure:  {tally.last_failure}"] if tally.last_failure else []),
-        "yours:    penstock init, then penstock serve",
-        "try it:   watch the team `you` appear (Ctrl-C ends the demo)",
-    ]
-    curl = (
-        f"curl {scene.address}/v1/chat/completions \\\n  -H 'penstock-tag-team: you' \\\n"
-        """  -d '{"model":"auto","messages":[{"role":"user","content":"hello"}]}'"""
-    )
-    title = Text("Northwater, a fictional firm: what its AI traffic costs, by team", style="bold")
-    return Group(title, Text(), Text.from_ansi(drawn.getvalue()), Text("\n".join(lines), style="dim"), Text(curl))
+    threading.Thread(target=browse, daemon=True).start()
 
 
 def _print(report: "CostReport", json: bool, live: bool) -> None:

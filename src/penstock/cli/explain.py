@@ -92,6 +92,7 @@ def _choice(record: "UsageRecord") -> list[str]:
         "tier": record.tier,
         "model": record.model,
         "upstream": record.upstream,
+        "translated to": record.upstream_endpoint,
         "fleet": record.fleet,
     }
     return [", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "none: no model was chosen"]

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(config: ConfigOption = CONFIG_FILE, quiet: QuietOption = False) -> None:
     """Run the gateway until Ctrl-C or SIGTERM; what is in flight is finished first."""
-    from penstock.bootstrap import log, open_store
+    from penstock.bootstrap import log, open_store, open_traces
     from penstock.config.checks import problems, serve_obstacles
     from penstock.config.load import load
     from penstock.config.problems import ConfigError
@@ -28,11 +28,13 @@ def serve(config: ConfigOption = CONFIG_FILE, quiet: QuietOption = False) -> Non
     if obstacles := serve_obstacles(settings, os.environ):
         raise ConfigError(obstacles, str(config))
     open_store(settings).close()
+    if (traces := open_traces(settings, os.environ)) is not None:
+        traces.close()  # opened to learn at once whether that can be done here; the controller has its own
     if not settings.auth.required:
         say("without [auth] required = true, callers without a key share one cache partition and are one tenant", quiet)
 
     def ready(address: str) -> None:
-        say(f"Penstock listens on {address}  (OpenAI base_url: {address}/v1; metrics: {address}/metrics)", quiet)
+        say(f"Penstock listens on {address}  (OpenAI base_url: {address}/v1; console: {address}; metrics: {address}/metrics)", quiet)
         sys.stderr.flush()
 
     try:

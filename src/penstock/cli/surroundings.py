@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from penstock.cli.probe import Unreachable, models_of
-from penstock.config.checks_server import endpoint
+from penstock.config.checks_server import endpoint, is_loopback
 from penstock.config.problems import Problem, error, join, warning
 from penstock.config.settings import Settings
 from penstock.domain.units import UnitError
@@ -63,6 +63,22 @@ def _reach(settings: Settings) -> list[Problem]:
     return []
 
 
+def telemetry_problems(settings: Settings) -> list[Problem]:
+    """Whether traces could be sent from here; whether somebody takes them is not asked."""
+    from penstock import bootstrap
+    from penstock.config.problems import ConfigError
+    from penstock.ports.traces import TracesError
+
+    try:
+        if (traces := bootstrap.open_traces(settings, os.environ)) is not None:
+            traces.close()
+    except TracesError as problem:
+        return [error("telemetry.traces", str(problem), problem.hint)]
+    except ConfigError:
+        return []  # a secret that is not set: told among the missing ones
+    return []
+
+
 def journal_problems(settings: Settings) -> list[Problem]:
     """Whether data workers can write their journal."""
     return _creatable("server.journal", Path(settings.server.journal))
@@ -92,6 +108,14 @@ def port_fact(settings: Settings) -> str:
     return f"{settings.server.listen} is free"
 
 
+def console_fact(settings: Settings) -> str:
+    """Who may look at the console."""
+    if settings.auth.admin_key is not None:
+        return "for whoever knows the admin key"
+    host, _ = endpoint(settings.server.listen)
+    return "for this machine, without a key" if is_loopback(host) else "closed: the address is not loopback, and there is no admin key"
+
+
 def file_problems(settings: Settings) -> Iterator[Problem]:
     """Files that the settings name and that cannot be read."""
     for name, upstream in settings.upstreams.items():
@@ -108,7 +132,7 @@ def upstream_findings(settings: Settings, environ: Mapping[str, str]) -> tuple[l
         listed: set[str] = set()
         for index, url in enumerate(upstream.base_urls):
             try:
-                models = models_of(url, key, upstream.ca_file)
+                models = models_of(url, key, upstream.ca_file, anthropic=upstream.kind == "anthropic")
             except Unreachable as problem:
                 hint = "start it, or correct its address or key"
                 found.append(error(f"{join('upstreams', name)}.base_urls[{index}]", f"{url}: {problem}", hint))

@@ -1,1 +1,1 @@
-"""A fictional firm and its AI traffic, played against a real Penstock in a temporary directory."""
+"""A fictional firm: thirty days of its AI traffic for a ledger, and more of it played live against a real Penstock."""

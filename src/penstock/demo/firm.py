@@ -1,202 +1,89 @@
-"""Northwater, a fictional water utility: four teams, nine features, and what they ask of models. The same seed, the same traffic.
+"""Northwater, a fictional water utility: who uses AI there, for what, how often, and how many tokens it takes. All of it is invented."""
 
-About six calls in ten are easy questions, and a quarter to a third of all calls ask exactly what was asked before.
-"""
-
-import random
-from collections.abc import Iterator
-from typing import Any
+from typing import Literal
 
 import msgspec
 
-CALLS_PER_SECOND = 9.0
-REPEATED = 0.28
-REMEMBERED = 60
-"""a repeat is one of that many latest calls"""
+Rhythm = Literal["customers", "office", "night"]
+SMALL, MEDIUM, LARGE = "brook-14b", "river-2", "ocean-3"
+AUTO = "auto"
 
 
-class Call(msgspec.Struct, frozen=True):
-    """One call: `body` is the chat completion without its `stream` fields; `after_s` is the pause before it."""
+class Feature(msgspec.Struct, frozen=True, kw_only=True):
+    """One use of AI. Token counts are medians of the history; calls played live are shorter."""
 
-    team: str
-    feature: str
-    body: dict[str, Any]
-    streamed: bool
-    after_s: float
-
-
-class Feature(msgspec.Struct, frozen=True):
-    """One use of AI: its system prompt, its questions with `{}` blanks, and what fills them."""
-
-    team: str
+    team: str | None
+    """None: what nobody tagged"""
     name: str
-    share: int
-    system: str
-    questions: tuple[str, ...]
-    blanks: tuple[str, ...]
-    max_tokens: int
-    streamed: float
+    share: float
+    """percent of all requests"""
+    rhythm: Rhythm
+    asks: str = AUTO
+    mix: tuple[float, float, float] = (1, 0, 0)
+    """parts of small, medium and large among what `auto` chooses"""
+    input: int
+    output: int
+    reasoning: int = 0
+    spread: float = 0.55
+    """sigma of the logarithm of a token count"""
+    reread: float = 0.0
+    """part of the input that the provider (or the engine) still had in its prompt cache"""
+    repeated: float = 0.0
+    """part of the requests that were asked before, word for word"""
+    streamed: float = 0.0
+    users: tuple[str, ...] = ()
 
+    def tags(self) -> tuple[dict[str, str], ...]:
+        """The tags of its requests, one set for each user; none at all when nobody tagged them."""
+        if self.team is None:
+            return ({},)
+        known = {"team": self.team, "feature": self.name, "environment": "production"}
+        return tuple(known | {"user": user} for user in self.users)
 
-_HOUSE = (
-    " You work for Northwater, a regional water utility with 410,000 customers. Be exact, be brief, and name the source of every figure."
-    " Never promise a repair date, never give medical advice, and hand over to a person when a customer reports danger."
-)
 
 FEATURES = (
     Feature(
-        "support",
-        "chat",
-        26,
-        "You answer customers in the chat window." + _HOUSE * 3,
-        (
-            "What is the office hours line for {}?",
-            "How do I read my meter in {}?",
-            "Can I pay my bill by card in {}?",
-            "When is the next maintenance in {}?",
-        ),
-        ("Ashford", "Brookhill", "Calder", "Dunmore", "Eastmere", "Fenwick", "Garston", "Holloway"),
-        90,
-        0.8,
+        team="support", name="chat", share=38, rhythm="customers", mix=(0.15, 0.35, 0.50), input=9_600, output=260, spread=0.40,
+        reread=0.25, repeated=0.44, streamed=0.9, users=("web", "app", "kiosk"),
     ),
     Feature(
-        "support",
-        "triage",
-        16,
-        "Classify the ticket as leak, bill, quality or other. Answer with one word.",
-        ("Label this ticket: {}", "Classify the ticket: {}"),
-        (
-            "brown water since this morning",
-            "my bill doubled",
-            "wet patch on the pavement",
-            "please change my name",
-            "no pressure upstairs",
-            "smell of chlorine",
-        ),
-        12,
-        0.0,
+        team="support", name="triage", share=16, rhythm="customers", asks=SMALL, input=2_400, output=9, spread=0.50, reread=0.30,
+        repeated=0.06, users=("mailroom",),
     ),
     Feature(
-        "support",
-        "letters",
-        7,
-        "You draft letters to customers." + _HOUSE * 2,
-        (
-            "Draft a short letter that confirms the meter reading of {}.",
-            "Rewrite in plain words: our engineers attended the burst in {} and restored supply.",
-        ),
-        ("3 May", "17 June", "Calder", "Dunmore", "Fenwick", "Holloway"),
-        160,
-        0.4,
+        team="support", name="letters", share=5, rhythm="office", mix=(0.15, 0.70, 0.15), input=4_000, output=420, spread=0.45,
+        repeated=0.03, streamed=0.4, users=("amira", "bruno", "celia", "dov", "edith", "farid"),
     ),
     Feature(
-        "search",
-        "documents",
-        14,
-        "Answer from the passages below." + _HOUSE * 5,
-        (
-            "What is the permitted level of {} in drinking water?",
-            "Where is the procedure for {} described?",
-            "Is there a form for {}?",
-        ),
-        ("lead", "nitrate", "turbidity", "manganese", "a hydrant permit", "a new connection", "trade effluent"),
-        110,
-        0.5,
+        team="search", name="documents", share=14, rhythm="office", mix=(0.45, 0.37, 0.18), input=16_500, output=340, spread=0.50,
+        reread=0.15, repeated=0.11, streamed=0.5,
+        users=("gita", "hugo", "ines", "jonas", "karin", "leo", "mara", "nils", "olga", "pavel", "rosa", "sten"),
     ),
     Feature(
-        "search",
-        "tagging",
-        10,
-        "Tag the document with up to three topics. Answer with JSON.",
-        ("Extract the topics of: report on {} in the northern network", "Identify the owner of the document on {}"),
-        ("pipe age", "pump energy", "leak detection", "valve inspection", "reservoir cleaning"),
-        24,
-        0.0,
+        team="search", name="tagging", share=10, rhythm="night", asks=SMALL, input=6_800, output=34, spread=0.60, reread=0.10,
+        repeated=0.02, users=("svc-archive",),
     ),
     Feature(
-        "engineering",
-        "code",
-        18,
-        "You are a senior engineer." + _HOUSE,
-        (
-            "Debug this step by step and fix the race condition:\n```python\nasync def {}(queue):\n    item = queue.peek()\n"
-            "    await store(item)\n    queue.pop()\n```\nExplain the root cause and write a test for it.",
-            "Refactor `def {}(rows):` so that it runs in O(n), prove that it terminates, and analyse its edge cases in Python.",
-            "Implement and explain a Python function `{}` that solves the mass-balance equations of a pipe network, step by step.",
-        ),
-        ("drain", "settle", "replay", "merge_readings", "close_valve", "balance", "poll_meters"),
-        260,
-        0.6,
+        team="engineering", name="code", share=8.4, rhythm="office", mix=(0.05, 0.40, 0.55), input=82_000, output=1_200, reasoning=800,
+        spread=0.75, reread=0.55, streamed=0.7, users=("svc-refactor", "tariq", "ulla", "viktor", "wanda", "xenia", "yusuf", "zora"),
     ),
     Feature(
-        "engineering",
-        "hydraulics",
-        14,
-        "You are a hydraulic engineer." + _HOUSE * 2,
-        (
-            "Derive the pressure loss for {} mm pipe from the Darcy-Weisbach equation step by step, compare it with Hazen-Williams, "
-            "and justify which one to use at 3 bar, 40 m and 1.2 m/s.",
-            "Analyse the water hammer of a {} mm main when a valve closes in 2 s: derive the surge equation, evaluate it for 900 m, "
-            "and recommend a closing time.",
-        ),
-        ("110", "160", "225", "315", "400"),
-        300,
-        0.6,
+        team="engineering", name="hydraulics", share=2.6, rhythm="office", mix=(0, 0.20, 0.80), input=9_000, output=1_900, reasoning=4_200,
+        spread=0.60, streamed=0.6, users=("anton", "birgit", "cyril", "dana"),
     ),
     Feature(
-        "planning",
-        "forecast",
-        12,
-        "You advise the board." + _HOUSE * 2,
-        (
-            "Analyse the trade-offs between a new reservoir in {} and leak reduction: compare cost, risk and yield, forecast demand "
-            "for 2030, 2035 and 2040 with the equation you use, and recommend one, step by step.",
-            "Evaluate three scenarios for demand in {} and derive the probability of a shortfall from first principles. "
-            "Compare them in a table with at least three columns and justify the weights.",
-        ),
-        ("Ashford", "Brookhill", "Calder", "Eastmere", "Garston"),
-        320,
-        0.3,
+        team="planning", name="forecast", share=2.0, rhythm="office", mix=(0, 0.15, 0.85), input=44_000, output=2_600, reasoning=6_500,
+        spread=0.65, reread=0.20, streamed=0.3, users=("emil", "frida", "goran"),
     ),
     Feature(
-        "planning",
-        "summaries",
-        5,
-        "You summarise for the board in three bullet points." + _HOUSE * 3,
-        (
-            "Summarise in three bullet points: the {} works finished two weeks late and 4 % under budget.",
-            "In one sentence, what is the state of {}?",
-        ),
-        ("Calder intake", "Dunmore main", "Fenwick pumps", "Holloway tank", "Eastmere meters"),
-        120,
-        0.2,
+        team="planning", name="summaries", share=3.5, rhythm="office", mix=(0.10, 0.55, 0.35), input=48_000, output=480, spread=0.50,
+        repeated=0.05, streamed=0.2, users=("emil", "frida", "goran", "helga"),
     ),
-)
+)  # fmt: skip
+
+UNTAGGED = Feature(team=None, name="", share=2.4, rhythm="office", mix=(0.2, 0.5, 0.3), input=5_000, output=500, spread=0.8)
 
 
-def calls(seed: int) -> Iterator[Call]:
-    """The firm's calls without end, at about `CALLS_PER_SECOND` when each `after_s` is waited for."""
-    rng = random.Random(seed)  # noqa: S311  traffic, not secrets
-    shares = [feature.share for feature in FEATURES]
-    past: list[Call] = []
-    number = 0
-    while True:
-        pause = min(rng.expovariate(CALLS_PER_SECOND), 4 / CALLS_PER_SECOND)
-        if past and rng.random() < REPEATED:
-            yield msgspec.structs.replace(rng.choice(past), streamed=rng.random() < 0.5, after_s=pause)
-            continue
-        number += 1
-        call = _fresh(rng.choices(FEATURES, shares)[0], number, pause, rng)
-        past = [*past[1 - REMEMBERED :], call]
-        yield call
-
-
-def _fresh(feature: Feature, number: int, pause: float, rng: random.Random) -> Call:
-    """A call that was not made before: its case number sees to that."""
-    question = rng.choice(feature.questions).replace("{}", rng.choice(feature.blanks))
-    body = {
-        "model": "auto",
-        "messages": [{"role": "system", "content": feature.system}, {"role": "user", "content": f"{question} (case {number})"}],
-        "max_tokens": feature.max_tokens,
-    }
-    return Call(feature.team, feature.name, body, rng.random() < feature.streamed, pause)
+def feature(name: str) -> Feature:
+    """One of the nine. Raises `StopIteration` for another name."""
+    return next(each for each in FEATURES if each.name == name)

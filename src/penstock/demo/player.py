@@ -1,12 +1,13 @@
 """Plays calls against a gateway in real time over HTTP, as the firm's applications would, and counts what came back."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 import msgspec
 import orjson
 
-from penstock.demo.firm import Call
+from penstock.demo.questions import Call
 from penstock.wire.client import Address, Pool, Timeouts, WireError
 
 MOST_IN_FLIGHT = 200
@@ -27,6 +28,7 @@ class Player:
 
     def __init__(self, host: str, port: int) -> None:
         self.tally = Tally()
+        self.began_ns = time.time_ns()
         self._host = f"{host}:{port}".encode()
         self._pool = Pool(Address(host, port), Timeouts(), MAX_ANSWER)
         self._running: set[asyncio.Task[None]] = set()
@@ -82,8 +84,6 @@ class Player:
         if call.streamed:
             body = body | {"stream": True, "stream_options": {"include_usage": True}}
         content = orjson.dumps(body)
-        head = (
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
-            b"penstock-tag-team: %b\r\npenstock-tag-feature: %b\r\ncontent-length: %d\r\n\r\n"
-        )
-        return head % (self._host, call.team.encode(), call.feature.encode(), len(content)) + content
+        tags = "".join(f"penstock-tag-{name}: {value}\r\n" for name, value in call.tags.items())
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n"
+        return head % (self._host, tags.encode(), len(content)) + content

@@ -1,84 +1,76 @@
 """The stage of the demo: a temporary directory with a config, and `penstock serve` on it, both gone at the end however it ends."""
 
 import asyncio
+import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+
+from penstock.demo import scenery
+from penstock.demo.keeper import LOG
 
 HOST = "127.0.0.1"
 READY_S = 30.0
-STOP_S = 10.0
-POLL_S = 0.05
-
-CONFIG = """\
-version = 1
-
-[server]
-listen   = "{listen}"
-store    = "sqlite:///penstock.db"
-journal  = "./journal"
-baseline = "large"
-
-[upstreams.own-gpu]                       # both engines are simulated: invented answers, real traffic
-kind = "simulated"
-simulated = {{ decode_step_ms = 6, answer_tokens = [24, 120], seed = {seed} }}
-
-[upstreams.api]
-kind = "simulated"
-simulated = {{ decode_step_ms = 10, answer_tokens = [60, 300], seed = {seed} }}
-
-[models.demo-small]                       # prices are invented, of the usual size
-upstream   = "own-gpu"
-max_output = 1024
-price      = {{ input = 0.15, cached_input = 0.075, output = 0.60 }}
-
-[models.demo-large]
-upstream   = "api"
-max_output = 4096
-price      = {{ input = 2.50, cached_input = 1.25, output = 10.00 }}
-
-[tiers]
-small = {{ model = "demo-small" }}
-large = {{ model = "demo-large", complexity = "> 0.7" }}
-
-[routes.auto]
-strategy = "by_complexity"
-tiers    = ["small", "large"]
-fallback = ["large"]
-"""
+STOP_S = 15.0
+POLL_S = 0.03
 
 
 class StageError(Exception):
-    """The gateway did not come up or went away; the message holds its last words."""
+    """The stage could not be set, or the gateway on it went away: the message then holds its last words."""
 
-    hint = "run `penstock check` in your own directory, or report this with the lines above"
+    def __init__(self, message: str, hint: str = "run `penstock check` in your own directory, or report this with the lines above") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
-class Stage(NamedTuple):
-    """Where everything stands while the demo runs."""
+class Stage:
+    """Where everything stands while the demo runs. The address is ours from the start; `open` starts the gateway on it."""
 
-    directory: Path
-    config: Path
-    host: str
-    port: int
-    gateway: "subprocess.Popen[bytes]"
-    log: Path
+    def __init__(self, seed: int, until_ns: int, requests: int) -> None:
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", "penstock.demo.keeper"],
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C and a closing terminal are for the demo
+        )
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((HOST, 0))
+        self.host = HOST
+        self.port: int = self._reserved.getsockname()[1]
+        assert self._keeper.stdout is not None
+        if not (directory := self._keeper.stdout.readline().rstrip(b"\n")):
+            raise StageError("there is no directory for temporary files", "make one writable and name it in TMPDIR")
+        self._directory = Path(os.fsdecode(directory))
+        self.config = scenery.write(self._directory, f"{HOST}:{self.port}", seed, until_ns, requests)
 
     @property
     def address(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    def open(self, leaves: str) -> None:
+        """Starts the gateway, once. `leaves`: the file outside the directory that goes at the end."""
+        if self._reserved.fileno() == -1:
+            return
+        self._reserved.close()
+        order = json.dumps([leaves, sys.executable, "-m", "penstock", "serve", "--config", str(self.config)])
+        assert self._keeper.stdin is not None
+        with suppress(BrokenPipeError):  # `check` says that the keeper has gone
+            self._keeper.stdin.write(order.encode() + b"\n")
+            self._keeper.stdin.flush()
+
     def check(self) -> None:
         """Raises `StageError` when the gateway has ended."""
-        if (code := self.gateway.poll()) is not None:
-            words = self.log.read_text(errors="replace").strip()[-2000:]
-            raise StageError(f"the gateway ended with status {code}: {words or 'it said nothing'}")
+        if (code := self._keeper.poll()) is not None:
+            raise StageError(f"the gateway ended with status {code}: {self._last_words() or 'it said nothing'}")
 
     async def wait_until_ready(self, ready: Callable[[], Awaitable[bool]]) -> None:
         """Raises `StageError` when the gateway is not ready in time."""
@@ -87,32 +79,48 @@ class Stage(NamedTuple):
         while not await ready():
             self.check()
             if loop.time() > until:
-                raise StageError(f"the gateway was not ready within {READY_S:g} s: {self.log.read_text(errors='replace').strip()[-2000:]}")
+                raise StageError(f"the gateway was not ready within {READY_S:g} s: {self._last_words()}")
             await asyncio.sleep(POLL_S)
 
+    def clear(self) -> None:
+        """Ends the gateway and its keeper; the directory is removed. Not even a kill of the keeper leaves the gateway behind."""
+        self._reserved.close()
+        with self._keeper, suppress(BrokenPipeError):
+            assert self._keeper.stdin is not None
+            self._keeper.stdin.close()
+            try:
+                self._keeper.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._keeper.kill()
+                self._keeper.wait()
+            if self._keeper.returncode < 0:
+                self._end_orphan()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
-@asynccontextmanager
-async def stage(seed: int) -> AsyncIterator[Stage]:
-    """Sets the stage on a free port and clears it: the gateway and its children have ended, the directory is removed."""
-    with tempfile.TemporaryDirectory(prefix="penstock-demo-", ignore_cleanup_errors=True) as temporary:
-        directory = Path(temporary)
-        port = _free_port()
-        config, log = directory / "penstock.toml", directory / "serve.log"
-        config.write_text(CONFIG.format(listen=f"{HOST}:{port}", seed=seed))
-        with log.open("wb") as words:
-            gateway = subprocess.Popen(  # noqa: ASYNC220  a fork takes a millisecond, and nothing else runs yet
-                [sys.executable, "-m", "penstock", "serve", "--config", str(config)],
-                cwd=directory,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                start_new_session=True,  # Ctrl-C is for the demo, which then stops the gateway in order
-            )
-        try:
-            yield Stage(directory, config, HOST, port, gateway, log)
-        finally:
-            _stop(gateway)
+    def _end_orphan(self) -> None:
+        assert self._keeper.stdout is not None
+        if not (told := self._keeper.stdout.read()):
+            return
+        until = time.monotonic() + STOP_S
+        with suppress(ProcessLookupError):
+            os.kill(int(told), signal.SIGTERM)
+            while time.monotonic() < until:
+                os.kill(int(told), 0)
+                time.sleep(POLL_S)
+
+    def _last_words(self) -> str:
+        log = self._directory / LOG
+        return log.read_text(errors="replace").strip()[-2000:] if log.exists() else ""
+
+
+@contextmanager
+def stage(seed: int, until_ns: int, requests: int) -> Iterator[Stage]:
+    """Sets the stage and clears it: the gateway and its children have ended, the directory is removed."""
+    scene = Stage(seed, until_ns, requests)
+    try:
+        yield scene
+    finally:
+        scene.clear()
 
 
 def _environment() -> dict[str, str]:
@@ -121,19 +129,3 @@ def _environment() -> dict[str, str]:
     if paths := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in paths.split(os.pathsep))
     return kept
-
-
-def _stop(gateway: "subprocess.Popen[bytes]") -> None:
-    gateway.terminate()
-    try:
-        gateway.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        gateway.kill()
-        gateway.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,0 +1,137 @@
+"""The demo's `penstock.toml` and its dated prices. Models, prices and the firm are invented; what runs on them is real."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from penstock.demo.calendar import DAYS, PRICE_DAY, Calendar
+
+CONFIG_FILE, PRICES_FILE = "penstock.toml", "prices.toml"
+MEDIUM_VERSIONS = ("2.0", "2.1")
+"""before and after the calendar's VERSION_DAY"""
+
+CONFIG = """\
+# Northwater, a fictional firm. Models and prices are invented; every engine is simulated.
+version = 1
+
+[server]
+listen   = "{listen}"
+store    = "sqlite:///penstock.db"
+journal  = "./journal"
+baseline = "large"
+prices   = "{prices}"
+
+[upstreams.own-gpu]
+kind = "simulated"
+simulated = {{ decode_step_ms = 6, answer_tokens = [24, 120], seed = {seed} }}
+
+[upstreams.api]
+kind = "simulated"
+simulated = {{ decode_step_ms = 10, answer_tokens = [60, 300], seed = {seed} }}
+
+[upstreams.trial]
+kind = "simulated"
+simulated = {{ seed = {seed} }}
+
+[fleets.l40s]
+upstream = "own-gpu"
+gpu      = "L40S"
+count    = 2
+price    = "0.99 USD/gpu-hour"
+planned_tokens_per_second = 180
+where    = {{ region = "north-1" }}
+
+[fleets.h100]
+upstream = "trial"
+gpu      = "H100"
+count    = 2
+price    = "2.85 USD/gpu-hour"
+planned_tokens_per_second = 1800
+where    = {{ region = "north-1" }}
+
+[models.brook-14b]                        # priced by its fleet
+upstream     = "own-gpu"
+version      = "14b-1"
+optimization = "int4"
+max_output   = 1024
+
+[models.river-2]
+upstream   = "api"
+version    = "{medium_version}"
+max_output = 4096
+
+[models.ocean-3]
+upstream   = "api"
+version    = "3.0"
+max_output = 16384
+
+[models.delta-70b]
+upstream   = "trial"
+version    = "70b-rc2"
+max_output = 4096
+
+[tiers]
+small  = {{ model = "brook-14b", complexity = "< 0.3" }}
+medium = {{ model = "river-2" }}
+large  = {{ model = "ocean-3", complexity = "> 0.7" }}
+
+[routes.auto]
+strategy = "by_complexity"
+tiers    = ["small", "medium", "large"]
+fallback = ["large"]
+"""
+
+BUDGET = """
+[[budgets]]
+name     = "{name}"
+where    = {where}
+limit    = "{usd} USD / month"
+at_limit = "alert"
+alert_at = [50, 80, 95, "forecast"]
+"""
+BUDGETS = (("Northwater", 20_000), ("engineering", 9_000), ("planning", 4_600), ("support", 2_400), ("search", 1_400))
+"""whose, and USD a month for `FULL` requests in thirty days; the first is for all"""
+FULL = 310_000
+
+PRICES = """\
+# Invented prices in USD per million tokens. New ones are appended, old ones stay.
+[[price]]
+model        = "river-2"
+from         = "{begin}"
+input        = 1.00
+cached_input = 0.10
+cache_write  = 1.25
+output       = 5.00
+
+[[price]]
+model        = "ocean-3"
+from         = "{begin}"
+input        = 6.00
+cached_input = 0.60
+cache_write  = 7.50
+output       = 30.00
+
+[[price]]
+model        = "ocean-3"
+from         = "{change}"
+input        = 5.00
+cached_input = 0.50
+cache_write  = 6.25
+output       = 25.00
+"""
+
+
+def write(directory: Path, listen: str, seed: int, until_ns: int, requests: int = FULL) -> Path:
+    """Both files, with the price change where the calendar that ends at `until_ns` has it and budgets for that many requests.
+
+    Returns the config's path.
+    """
+    calendar = Calendar(until_ns)
+    tables = CONFIG.format(listen=listen, prices=PRICES_FILE, seed=seed, medium_version=MEDIUM_VERSIONS[1])
+    for index, (name, usd) in enumerate(BUDGETS):
+        where = f'{{ team = "{name}" }}' if index else "{}"
+        tables += BUDGET.format(name=name, where=where, usd=max(usd * requests // FULL // 10 * 10, 10))
+    config = directory / CONFIG_FILE
+    config.write_text(tables)
+    begin = calendar.date(0) - timedelta(days=DAYS)
+    (directory / PRICES_FILE).write_text(PRICES.format(begin=begin, change=calendar.date(PRICE_DAY)))
+    return config
