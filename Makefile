@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts reference format bench docs lock clean
+.PHONY: help setup demo test check lint types contracts reference format bench docs screenshots lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## install Penstock and its tools into .venv, from the hashed lock
 
@@ -52,6 +52,9 @@ bench: $(STAMP) ## measure the figures that the README states
 
 docs: $(STAMP) ## write the generated reference anew
 	@$(BIN)/python docs/generate.py
+
+screenshots: $(STAMP) ## take the pictures of the documentation anew, from a demo (ARGS="--browser PATH")
+	@$(BIN)/python docs/screenshots.py $(ARGS)
 
 lock: ## resolve the dependencies anew, with hashes
 	@test -x .cache/lock/bin/uv || { $(PYTHON) -m venv .cache/lock && .cache/lock/bin/pip install --quiet uv; }

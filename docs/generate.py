@@ -13,14 +13,15 @@ import msgspec
 from typer.main import get_command
 
 REFERENCE = Path(__file__).parent / "reference"
-sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+sys.path[:0] = [str(Path(__file__).parents[1] / "src"), str(Path(__file__).parents[1])]
 
 from penstock.cli.app import application  # noqa: E402  the source tree beside this file is what is documented
 from penstock.config.overrides import overridable  # noqa: E402
 from penstock.config.schema import config_schema, default_of  # noqa: E402
 from penstock.config.settings import Secret, Settings  # noqa: E402
 from penstock.config.shape import bare, expected, is_table, members, metas  # noqa: E402
-from penstock.finops.metric_names import metrics_markdown  # noqa: E402
+from penstock.ports.metrics import metrics_markdown  # noqa: E402
+from tests.acceptance.sdk_matrix import markdown as sdks_markdown  # noqa: E402  the table that the tests play
 
 EXIT_CODES = """\
 Exit codes: 0 fine · 1 failed · 2 wrong usage or configuration · 3 a check found problems · 4 result incomplete · 130 interrupted.
@@ -121,6 +122,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "config.md": config_markdown,
     "cli.md": cli_markdown,
     "metrics.md": metrics_markdown,
+    "sdks.md": sdks_markdown,
     "penstock.schema.json": schema_json,
 }
 
