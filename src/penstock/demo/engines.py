@@ -23,6 +23,11 @@ class Engine(msgspec.Struct, frozen=True):
     decode_us: float
     """per output token"""
 
+    @property
+    def replica(self) -> str:
+        """The one host that the upstream had in those days."""
+        return f"{self.upstream}.northwater.example"
+
 
 _SPEEDS = {SMALL: (60_000, 45.0, 9_500.0), MEDIUM: (260_000, 11.0, 8_500.0), LARGE: (480_000, 16.0, 17_000.0)}
 

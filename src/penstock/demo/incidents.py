@@ -68,15 +68,15 @@ class Incidents:
             assert record.model is not None
             most = Tokens(tokens.input * 4 // 3, 0, 0, tokens.output * 2, 0)
             wasted = price_call(self._book, record.model, most, at_ns).cost or 0
-            tries = [Attempt(record.model, record.upstream or "", "", None, TIMEOUT_US, "timeout", 0)]
+            tries = [Attempt(record.model, record.upstream or "", record.replica or "", None, TIMEOUT_US, "timeout", 0)]
         else:
             tries = self._tries(record, 503)
         lost_us = _end_us(tries)
         priced = price_call(self._book, fallback.model, tokens, at_ns)
-        attempts = (*tries, Attempt(fallback.model, fallback.upstream, "", 200, record.duration_us, None, lost_us))
+        attempts = (*tries, Attempt(fallback.model, fallback.upstream, fallback.replica, 200, record.duration_us, None, lost_us))
         return msgspec.structs.replace(
             record, model=fallback.model, response_model=fallback.model, model_version=fallback.version, optimization=None,
-            tier=fallback.tier, upstream=fallback.upstream, fleet=None, gpu=None, region=None, attempts=attempts,
+            tier=fallback.tier, upstream=fallback.upstream, replica=fallback.replica, fleet=None, gpu=None, region=None, attempts=attempts,
             route=f"{record.tier}>{fallback.tier}",
             first_token_us=None if record.first_token_us is None else record.first_token_us + lost_us,
             duration_us=record.duration_us + lost_us, price_id=priced.price_id, price_version=priced.price_version,
@@ -93,7 +93,7 @@ class Incidents:
         return msgspec.structs.replace(
             record, status=499, outcome="client_closed", error="the client went away", finish_reason=None, tokens=seen,
             tokens_basis="estimated", cost=priced.cost, list_cost=priced.list_cost, cost_basis="estimated",
-            attempts=(Attempt(record.model, record.upstream or "", "", 200, record.duration_us, "the client went away", 0),),
+            attempts=(Attempt(record.model, record.upstream or "", record.replica or "", 200, record.duration_us, "the client went away", 0),),
             counterfactual=counterfactual(self._book, record.baseline, record.model, seen, record.admitted_ns),
         )  # fmt: skip
 
@@ -103,7 +103,7 @@ class Incidents:
         for number in range(3):
             started_us = _end_us(tries) + number * 50_000
             duration_us = 90_000 + int(700_000 * self._rng.random())
-            tries.append(Attempt(record.model or "", record.upstream or "", "", status, duration_us, None, started_us))
+            tries.append(Attempt(record.model or "", record.upstream or "", record.replica or "", status, duration_us, None, started_us))
         return tries
 
 

@@ -24,7 +24,7 @@ SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20
 FIRST_TOKEN_SECONDS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
-METERED = frozenset(("chat.completions", "completions", "embeddings"))
+METERED = frozenset(("chat.completions", "completions", "embeddings", "responses", "messages"))
 PASSED_THROUGH = frozenset(("images", "audio", "files", "batches", "responses", "messages", "moderations"))
 """first words of a path below /v1/; with `METERED` the values of the label `endpoint`, next to `other`: clients make paths up"""
 
