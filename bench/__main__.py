@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-MODULES = ("bench.gateway", "bench.crash", "bench.console")
+MODULES = ("bench.gateway", "bench.crash", "bench.console", "bench.demo")
 
 if __name__ == "__main__":
     for module in MODULES:

@@ -67,7 +67,8 @@ def _table(report: "CostReport", tally: "Tally") -> "Table":
     from penstock.domain.units import usd
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), title_justify="left", title_style="bold")
-    table.title = Text(f"live: {tally.sent:,} sent, {tally.failed:,} failed" + (f" ({tally.last_failure})" if tally.last_failure else ""))
+    why = f" ({printable(tally.last_failure)})" if tally.last_failure else ""
+    table.title = Text(f"live: {tally.sent:,} sent, {tally.failed:,} failed{why}")
     table.title.truncate(76, overflow="ellipsis")
     table.add_column("team", no_wrap=True, max_width=24, style="dim")
     for name in ("requests", "cache hits", "cost USD"):

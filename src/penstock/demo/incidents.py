@@ -93,7 +93,9 @@ class Incidents:
         return msgspec.structs.replace(
             record, status=499, outcome="client_closed", error="the client went away", finish_reason=None, tokens=seen,
             tokens_basis="estimated", cost=priced.cost, list_cost=priced.list_cost, cost_basis="estimated",
-            attempts=(Attempt(record.model, record.upstream or "", record.replica or "", 200, record.duration_us, "the client went away", 0),),
+            attempts=(
+                Attempt(record.model, record.upstream or "", record.replica or "", 200, record.duration_us, "the client went away", 0),
+            ),
             counterfactual=counterfactual(self._book, record.baseline, record.model, seen, record.admitted_ns),
         )  # fmt: skip
 

@@ -165,8 +165,8 @@ class Controller:
             cache = worker["cache"]
             for metric, labels, value in (
                 ("penstock_requests_in_flight", (), worker["requests_in_flight"]),
-                ("penstock_journal_failures_total", (), worker["journal_failures"]),
-                ("penstock_unmetered_requests_total", (), worker["unmetered_requests"]),
+                ("penstock_journal_failures_total", (name,), worker["journal_failures"]),
+                ("penstock_unmetered_requests_total", (name,), worker["unmetered_requests"]),
                 ("penstock_worker_rss_bytes", (name,), worker["rss_bytes"]),
                 ("penstock_cache_entries", (), cache.get("entries", 0)),
                 ("penstock_cache_bytes", (), cache.get("bytes", 0)),

@@ -140,9 +140,11 @@ CIRCUIT_OPEN = Metric(
     name="penstock_circuit_open", kind="gauge", labels=("upstream", "replica"), help="How many workers hold the replica's circuit open."
 )
 JOURNAL_LAG = Metric(name="penstock_journal_lag_entries", kind="gauge", help="Journal entries that are not in the store yet.")
-JOURNAL_FAILURES = Metric(name="penstock_journal_failures_total", kind="counter", help="Entries that the journal could not take.")
+JOURNAL_FAILURES = Metric(
+    name="penstock_journal_failures_total", kind="counter", labels=("worker",), help="Entries that the journal could not take.",
+)  # fmt: skip
 UNMETERED = Metric(
-    name="penstock_unmetered_requests_total", kind="counter",
+    name="penstock_unmetered_requests_total", kind="counter", labels=("worker",),
     help="Requests answered without a record on the journal (`journal_failure = \"serve\"`).",
 )  # fmt: skip
 STORE_UP = Metric(name="penstock_store_up", kind="gauge", help="1 when the last delivery to the store went through, else 0.")

@@ -180,7 +180,7 @@ def test_gauges_of_several_workers_add_up() -> None:
     gauges: Gauges = {
         "penstock_requests_in_flight": [((), 2), ((), 3)],
         "penstock_upstream_outstanding": [(("u", "r1"), 1), (("u", "r1"), 1), (("u", "r2"), 0)],
-        "penstock_journal_failures_total": [((), 4)],
+        "penstock_journal_failures_total": [(("worker-1",), 3), (("worker-2",), 1)],
     }
     found = scrape(MetricsAggregator((), "1.2.3"), gauges)
     assert total(found, "penstock_requests_in_flight") == 5
