@@ -232,11 +232,14 @@ def open_traces(settings: Settings, environ: Mapping[str, str]) -> "Traces | Non
         name: value if isinstance(value, str) else reveal(value, environ, join("telemetry.headers", name))
         for name, value in given.headers.items()
     }
-    return open_traces(given.traces, headers, _providers(settings), log)
+    return open_traces(given.traces, headers, providers(settings), log)
 
 
-def _providers(settings: Settings) -> dict[str, str]:
-    return {name: upstream.provider for name, upstream in settings.upstreams.items() if upstream.provider}
+def providers(settings: Settings) -> dict[str, str]:
+    """What OpenTelemetry calls the provider behind each upstream, where that is known."""
+    by_kind = {"anthropic": "anthropic"}
+    named = {name: upstream.provider or by_kind.get(upstream.kind) for name, upstream in settings.upstreams.items()}
+    return {name: provider for name, provider in named.items() if provider}
 
 
 def run_controller(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -260,7 +263,7 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
     controller = Controller(
         JournalDirectory(settings.server.journal),
         open_store(settings.server.store),  # not prepared: a database that is away must not keep the pages from being served
-        MetricsAggregator(settings.tags.declared, __version__, providers=_providers(settings)),
+        MetricsAggregator(settings.tags.declared, __version__, providers=providers(settings)),
         log,
         traces=traces,
         also=Readings(settings.fleets, traces),
@@ -268,7 +271,7 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
     )
     console = Console(
         settings, lambda: open_reading(settings), lambda: price_book(settings),
-        price_source=_price_source(settings), gauges=controller.gauges, tail=tail, access=_access(settings, environ),
+        price_source=_price_source(settings), gauges=controller.gauges, tail=tail, access=_access(settings, environ), log=log,
     )  # fmt: skip
     controller.pages = console.answer
     path = controller_socket(settings)

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
+from penstock import bootstrap
+from penstock.config.load import parse
 from penstock.domain.dialects.tokens import Tokens
 from tests.integration.dialect_bodies import (
     DIALECTS,
@@ -239,9 +241,23 @@ async def test_an_answer_that_cannot_be_told_is_an_error_and_is_paid_for(dialect
     strange = {**MESSAGE, "content": [{"type": "hologram", "data": "?"}]}
     async with scripted(answer(strange)) as upstream, rig(config(upstream.url, "anthropic")) as running:
         reply = await ask(running, dialect, max_output_tokens=9) if dialect == "responses" else await ask(running, dialect, max_tokens=9)
-        assert (reply.status, reply.error["code"]) == (502, "dialect")
-        assert (running.record.outcome, running.record.cost_basis) == ("error", "estimated")
-        assert running.record.cost is not None and running.record.cost > 0
+        assert (reply.status, reply.error["code"], reply.headers["x-should-retry"]) == (502, "dialect", "false")
+        record = running.record
+        assert (record.outcome, record.tokens, record.tokens_basis) == ("error", Tokens(10, 6, 4, 5, 0), "measured")
+        assert (record.cost, record.cost_basis, record.wasted_cost) == (25600, "measured", 0)
+
+
+@on_loop
+async def test_an_answer_that_cannot_be_told_is_paid_for_beside_the_fallbacks() -> None:
+    strange = answer({**MESSAGE, "content": [{"type": "hologram", "data": "?"}]})
+    plain = answer({name: value for name, value in completion().items() if name != "usage"})
+    for status, second, basis in ((200, answer(completion()), "measured"), (200, plain, "estimated"), (500, answer({}, 500), "measured")):
+        async with crossing(second, strange, turned=True) as (running, _, _):
+            reply = await ask(running, "chat.completions")
+            record = running.record
+            assert (reply.status, record.route) == (status, "large>small")
+            assert (record.wasted_cost, record.tokens_basis, record.cost_basis) == (300_000, basis, basis)
+            assert (record.tokens.cache_read == 6) == (status == 500), "the first answer's usage is not the second's"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -293,6 +309,32 @@ async def test_a_stored_response_that_is_looked_at_is_not_paid_twice() -> None:
 
 
 @on_loop
+async def test_a_response_made_in_the_background_is_booked_whole() -> None:
+    queued = {**RESPONSE, "status": "queued", "output": [], "usage": None}
+    async with scripted(answer(queued)) as upstream, rig(config(upstream.url)) as running:
+        await ask(running, "responses", background=True, max_output_tokens=400)
+        record = running.record
+        assert (record.tokens.output, record.tokens_basis, record.cost_basis) == (400, "estimated", "estimated")
+        assert record.tokens.input > 300 and record.cost is not None and record.cost > 400 * 2000
+        assert record.finish_reason is None
+
+
+@pytest.mark.parametrize(
+    "extra", [{"cache_creation": {"ephemeral_1h_input_tokens": 4}}, {"server_tool_use": {"web_search_requests": 1}}], ids=["1h", "search"]
+)
+@on_loop
+async def test_what_is_priced_apart_makes_a_cost_an_estimate(extra: dict[str, Any]) -> None:
+    async with (
+        scripted(answer({**MESSAGE, "usage": {**MESSAGE["usage"], **extra}})) as upstream,
+        rig(config(upstream.url, "anthropic")) as running,
+    ):
+        for dialect in DIALECTS:
+            await ask(running, dialect)
+            record = running.last
+            assert (record.tokens, record.tokens_basis, record.cost_basis) == (Tokens(10, 6, 4, 5, 0), "measured", "estimated")
+
+
+@on_loop
 async def test_tags_of_messages_and_service_tiers() -> None:
     async with scripted(answer(MESSAGE)) as upstream, rig(config(upstream.url, "anthropic")) as running:
         await ask(running, "messages", metadata={"user_id": "u-1", "team": "search"}, service_tier="standard_only")
@@ -309,3 +351,9 @@ async def test_the_worst_case_is_reserved_for_every_dialect() -> None:
         reserved = [record.reserved for record in running.records]
         assert all(each is not None and each > 2 * 400 * 1000 + 100 * 1250 for each in reserved), reserved
         assert all((record.cost or 0) <= (record.reserved or 0) for record in running.records)
+
+
+def test_an_upstream_of_anthropics_kind_has_its_name_in_open_telemetry() -> None:
+    tables = config("http://one/v1", "anthropic", rest='[upstreams.other]\nbase_urls = ["http://two/v1"]')
+    assert bootstrap.providers(parse(tables, {})) == {"main": "anthropic"}
+    assert bootstrap.providers(parse(config("http://one/v1", "anthropic", 'provider = "aws"'), {})) == {"main": "aws"}

@@ -26,6 +26,7 @@ from tests.integration.upstream_rig import (
     closing,
     hanging,
     in_pieces,
+    resetting,
     scripted,
     stream,
     stream_events,
@@ -236,3 +237,55 @@ async def test_an_event_without_end_is_cut_off() -> None:
         async with scripted(endless) as upstream, rig(tables.replace("URL", upstream.url)) as running:
             reply = await ask(running, dialect, stream=True)
             assert reply.status == 502 and running.record.outcome == "error"
+
+
+@pytest.mark.parametrize("word", ["response.output_text.delta", "content_block_delta"])
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+@on_loop
+async def test_an_answer_about_streams_is_not_taken_for_one(dialect: str, word: str) -> None:
+    content = [{"type": "output_text", "text": f"listen to {word}", "annotations": []}]
+    ending = response_events(output=[{**RESPONSE["output"][0], "content": content}])
+    delta = {"stop_reason": "stop_sequence", "stop_sequence": word}
+    stopping = [*message_events()[:-2], named("message_delta", delta=delta, usage={"output_tokens": 5}), named("message_stop")]
+    events = b"".join({"messages": stopping, "responses": ending}[dialect])
+    async with scripted(stream(events)) as upstream, rig(speaking(upstream.url, dialect)) as running:
+        reply = await ask(running, dialect, stream=True)
+        assert reply.whole and told_cost(reply) == f"0.{COST[dialect]:09d}"
+        assert (running.record.outcome, running.record.tokens, running.record.tokens_basis) == ("ok", TOKENS[dialect], "measured")
+
+
+@pytest.mark.parametrize("client", DIALECTS)
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+@on_loop
+async def test_a_connection_that_breaks_after_the_last_event_breaks_no_answer(dialect: str, client: str) -> None:
+    play = resetting(STREAM_HEAD + chunked(b"".join(NATIVE[dialect])))
+    async with scripted(play) as upstream, rig(speaking(upstream.url, dialect)) as running:
+        reply = await ask(running, client, stream=True)
+        assert reply.whole and said(client, reply) == "hello"
+        assert (running.record.outcome, running.record.tokens) == ("ok", TOKENS[dialect])
+
+
+@pytest.mark.parametrize("usage", [{}, {"usage": None}], ids=["none", "null"])
+@pytest.mark.parametrize("client", DIALECTS)
+@on_loop
+async def test_usage_that_only_began_is_an_estimate_for_every_client(client: str, usage: dict[str, Any]) -> None:
+    delta = named("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, **usage)
+    events = [*message_events("a", "b", "c")[:-2], delta, named("message_stop")]
+    async with scripted(stream(b"".join(events))) as upstream, rig(speaking(upstream.url, "messages")) as running:
+        asked: dict[str, Any] = {"stream_options": {"include_usage": True}} if client == "chat.completions" else {}
+        reply = await ask(running, client, stream=True, **asked)
+        assert reply.whole
+        record = running.record
+        assert (record.tokens.input, record.tokens_basis) == (20, "estimated") and record.tokens.output >= 3
+        if client != "messages":
+            assert told_cost(reply) == f"{(record.cost or 0) / 1e9:.9f}"
+
+
+@on_loop
+async def test_an_end_that_cannot_be_told_is_measured_all_the_same() -> None:
+    events = b"".join(message_events(stop="compaction"))
+    async with scripted(stream(events)) as upstream, rig(speaking(upstream.url, "messages")) as running:
+        reply = await ask(running, "chat.completions", stream=True)
+        assert reply.whole and b"compaction" in reply.body and b"[DONE]" not in reply.body
+        record = running.record
+        assert (record.outcome, record.tokens, record.tokens_basis) == ("error", TOKENS["messages"], "measured")

@@ -5,7 +5,9 @@ are passed through piece by piece: a client that is slow slows the controller, o
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -15,6 +17,23 @@ from penstock.wire.client import Answer, Pool, WireError
 from penstock.wire.message import HOP_BY_HOP, Request, header_lines
 from penstock.wire.responder import Responder
 
+_STYLE = (
+    b":root{color-scheme:light dark}body{margin:12vh auto;max-width:34rem;padding:0 1.5rem;font:1rem/1.5 sans-serif}"
+    b"h1{font:400 2rem/1.15 serif}"
+)
+_PAGE = (
+    b'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    b"%b<title>The console does not answer \xc2\xb7 Penstock</title><style>%b</style></head><body><main>"
+    b"<h1>The console does not answer</h1><p>Model calls go on, and each is written down: nothing is lost.</p>"
+    b'<p>%b</p><p><a href="">Try again</a></p></main></body></html>\n'
+)
+"""a page of its own, for the console's style sheet is away too"""
+_PAGE_HEADERS = [
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'sha256-%b'" % b64encode(sha256(_STYLE).digest())),
+    (b"x-content-type-options", b"nosniff"),
+]
 REPORT_S = 1.0
 GAUGES_PATH = "/-/worker"
 
@@ -39,8 +58,7 @@ class ControllerLink:
             answer = await self._pool.send(_message(method, request.target, header_lines(kept), request.body))
             first = await answer.chunk()
         except WireError as error:
-            refusal = _away(error)
-            responder.send(refusal.status, refusal.headers(), refusal.body())
+            responder.send(*_away(error, b"text/html" in (request.header(b"accept") or b"")))
             return
         self.ready = self.ready or (request.path == "/readyz" and answer.status == 200)  # once said, it stays said
         if answer.complete:
@@ -84,12 +102,19 @@ class ControllerLink:
             await asyncio.sleep(REPORT_S if self.ready else 0.05)
 
 
-def _away(error: WireError) -> Refusal:
+def _away(error: WireError, html: bool) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """The answer while the controller gives none: a small page for browsers, the error for programs."""
     if error.kind == "timeout":
-        return Refusal(504, "upstream", "the controller did not answer in time", "Ask for a shorter window, or with fewer filters")
-    refusal = Refusal(503, "upstream", "the controller is not running at the moment", "Model calls go on; it is restarted by itself")
-    refusal.retry_after_s = 1
-    return refusal
+        refusal = Refusal(504, "upstream", "the controller did not answer in time", "Ask for a shorter window, or with fewer filters")
+        said, again = "It may be busy with a large question. A shorter window, or fewer filters, is answered sooner.", b""
+    else:
+        refusal = Refusal(503, "upstream", "the controller is not running at the moment", "Model calls go on; it is restarted by itself")
+        refusal.retry_after_s = 1
+        said, again = "It is restarted by itself, and this page tries again every few seconds.", b'<meta http-equiv="refresh" content="3">'
+    if not html:
+        return refusal.status, refusal.headers(), refusal.body()
+    headers = [pair for pair in refusal.headers() if pair[0] != b"content-type"]
+    return refusal.status, [*_PAGE_HEADERS, *headers], _PAGE % (again, _STYLE, said.encode())
 
 
 def _is_page(path: str) -> bool:

@@ -26,6 +26,9 @@ UNWORKED = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"}
 LOOKING = frozenset({"GET", "HEAD", "DELETE"})
 """methods that make no model work; a stored response that is looked at shows usage that was metered when it was made"""
 
+UNFINISHED = ("queued", "in_progress")
+"""statuses of a response that is still being made"""
+
 LONGEST_ENDPOINT = 100
 """characters of a passed-through path that the ledger keeps"""
 _SAFE = "/:@!$&'()*+,;=~"
@@ -47,6 +50,13 @@ class Answer(msgspec.Struct):
     status: int
     headers: Headers
     body: bytes
+
+
+class Wasted(msgspec.Struct, frozen=True):
+    """A try that brought no answer; `usage` is what its upstream said of it all the same."""
+
+    candidate: Candidate
+    usage: dict[str, Any] | None = None
 
 
 class Exchange(msgspec.Struct):
@@ -95,8 +105,8 @@ class Exchange(msgspec.Struct):
     route: list[str] = []
     worked: bool = False
     """the answer at hand is one that an upstream worked for"""
-    wasted: list[Candidate] = []
-    """tries that may have been worked for, but brought no answer: timed out, broken off, left by the client"""
+    wasted: list[Wasted] = []
+    """tries that may have been worked for, but brought no answer: timed out, broken off, left by the client, not to be translated"""
 
     # what came back
     answer: Answer | None = None
@@ -121,6 +131,16 @@ class Exchange(msgspec.Struct):
     response_id: str | None = None
     response_model: str | None = None
     first_token_at: float | None = None
+
+    def begin_try(self, candidate: Candidate, replica: str) -> None:
+        """Names who is asked next; nothing that an earlier try said may be taken for this one's."""
+        self.candidate, self.replica = candidate, replica
+        self.answer = self.parsed = self.usage = self.told_usage = self.finish_reason = self.response_id = self.response_model = None
+        self.first_token_at = None
+        self.worked = self.usage_begun = False
+        self.stream_events = 0
+        if not self.route or self.route[-1] != candidate.label:
+            self.route.append(candidate.label)
 
 
 def begin(endpoint: str, request: Request, responder: Responder) -> Exchange:

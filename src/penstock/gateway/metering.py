@@ -1,19 +1,16 @@
 """What a request used and cost, from what its upstream said of it; without a word of usage, an estimate that says so."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from penstock.domain.dialects.content import text_bytes
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
-from penstock.domain.dialects.usage import UsageError, estimate_tokens, tokens_from_usage
+from penstock.domain.dialects.usage import UsageError, estimate_tokens, priced_apart, tokens_from_usage
 from penstock.domain.ledger.costing import counterfactual, price_call, price_recall
 from penstock.domain.ledger.record import Basis
 from penstock.domain.units import format_usd
 from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.exchange import LOOKING, UNWORKED, Exchange
+from penstock.gateway.exchange import LOOKING, UNFINISHED, UNWORKED, Exchange, Wasted
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.targets import Candidate
 from penstock.wire.message import Headers
 
 
@@ -43,9 +40,9 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
     if model is None:
         return Metered(tokens, basis, cost_basis="unknown")
     priced = price_call(gateway.prices, model, tokens, x.admitted_ns)
-    wasted, _ = _whole(gateway, x, x.wasted)
+    wasted, _, sure = _wasted(gateway, x)
     cost = None if priced.cost is None else priced.cost + (wasted or 0)
-    guessed = cost is not None and (basis == "estimated" or bool(x.wasted))
+    guessed = basis == "estimated" or not sure or (x.usage is not None and priced_apart(x.usage))
     return Metered(
         tokens,
         basis,
@@ -60,24 +57,42 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
 
 
 def _without_answer(gateway: Gateway, x: Exchange) -> Metered:
-    """Nothing came back: nothing to pay if nothing was worked for, else each try is booked whole, as after a crash."""
+    """Nothing came back: nothing to pay if nothing was worked for, else what the tries cost."""
     if not x.wasted:
         return Metered(NO_TOKENS, "measured", cost=0, list_cost=0, counterfactual=0)
-    cost, tokens = _whole(gateway, x, x.wasted)
+    cost, tokens, sure = _wasted(gateway, x)
     if tokens is None:
         return Metered(NO_TOKENS, "unknown", cost_basis="unknown", wasted_cost=None)
-    return Metered(tokens, "estimated", cost=cost, cost_basis="unknown" if cost is None else "estimated", wasted_cost=cost)
+    basis: Basis = "measured" if sure else "estimated"
+    return Metered(tokens, basis, cost=cost, cost_basis="unknown" if cost is None else basis, wasted_cost=cost)
 
 
-def _whole(gateway: Gateway, x: Exchange, wasted: Sequence[Candidate]) -> tuple[int | None, Tokens | None]:
-    """The worst cases of tries, added up; None where one of them has no bound."""
+def _wasted(gateway: Gateway, x: Exchange) -> tuple[int | None, Tokens | None, bool]:
+    """Cost and tokens of the tries that brought no answer, added up, and whether they are known exactly.
+
+    A try that told no usage is booked whole, as after a crash: at its worst case. None where one of them has no bound.
+    """
     total: int | None = 0
     tokens: Tokens | None = NO_TOKENS
-    for candidate in wasted:
-        cost, most = worst_case_of(gateway, x, (candidate,))
+    sure = True
+    for each in x.wasted:
+        cost, most, measured = _wasted_try(gateway, x, each)
+        sure = sure and measured
         total = None if total is None or cost is None else total + cost
         tokens = None if tokens is None or most is None else tokens.plus(most)
-    return total, tokens
+    return total, tokens, sure
+
+
+def _wasted_try(gateway: Gateway, x: Exchange, wasted: Wasted) -> tuple[int | None, Tokens | None, bool]:
+    if wasted.usage is not None:
+        try:
+            told = tokens_from_usage(wasted.usage)
+        except UsageError as error:
+            x.error = x.error or f"usage not credible: {error}"
+        else:
+            priced = price_call(gateway.prices, wasted.candidate.model, told, x.admitted_ns)
+            return priced.cost, told, priced.cost_basis == "measured" and not priced_apart(wasted.usage)
+    return *worst_case_of(gateway, x, (wasted.candidate,)), False
 
 
 def _of_hit(gateway: Gateway, x: Exchange) -> Metered:
@@ -107,6 +122,8 @@ def measure(x: Exchange) -> tuple[Tokens, Basis]:
             return Tokens(told.uncached_input, told.cache_read, told.cache_write, max(told.output, x.stream_events), 0), "estimated"
         except UsageError as error:
             x.error = x.error or f"usage not credible: {error}"
+    if x.worst_tokens is not None and x.parsed is not None and x.parsed.get("status") in UNFINISHED:
+        return x.worst_tokens, "estimated"  # works on in the background, and its end is never told to us: booked whole
     if x.endpoint == "embeddings":
         answered = 0
     elif x.stream_events:

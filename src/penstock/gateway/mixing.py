@@ -1,6 +1,7 @@
 """Clients that mix dialects: a body of one endpoint that was posted to another, by signs that leave no doubt.
 
 Unknown fields pass untouched, so only what another dialect says in this very place counts: `temperature` tells nothing, `system` does.
+Null says nothing in any of them.
 """
 
 from typing import Any
@@ -10,7 +11,9 @@ from penstock.gateway.refusal import Refusal
 _CHAT, _RESPONSES, _MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 _MESSAGES_FIELDS = frozenset({"system", "stop_sequences"})
 _CHAT_FIELDS = frozenset({"max_completion_tokens", "response_format"})
-_MESSAGES_PARTS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking"})
+_MESSAGES_PARTS = frozenset({"tool_use", "tool_result", "redacted_thinking"})
+_OWN_MEMBERS = {"image": "source", "document": "source", "thinking": "signature"}
+"""kinds of parts that engines of chat completions have too (Mistral: `thinking`), and what only those of Messages hold"""
 _CHAT_ROLES = frozenset({"tool", "function", "developer"})
 
 
@@ -36,8 +39,8 @@ def check_dialect(endpoint: str, body: dict[str, Any]) -> None:
 
 
 def _not_chat(body: dict[str, Any]) -> tuple[str, str] | None:
-    if not body.keys().isdisjoint(_MESSAGES_FIELDS):
-        return next(name for name in body if name in _MESSAGES_FIELDS), _MESSAGES
+    if (field := _said(body, _MESSAGES_FIELDS)) is not None:
+        return field, _MESSAGES
     messages = body.get("messages")
     if messages is None and "input" in body:
         return "input", _RESPONSES
@@ -60,8 +63,8 @@ def _part_of_messages(messages: list[Any]) -> tuple[str, str] | None:
 
 
 def _not_messages(body: dict[str, Any]) -> tuple[str, str] | None:
-    if not body.keys().isdisjoint(_CHAT_FIELDS):
-        return next(name for name in body if name in _CHAT_FIELDS), _CHAT
+    if (field := _said(body, _CHAT_FIELDS)) is not None:
+        return field, _CHAT
     messages = body.get("messages")
     if messages is None and "input" in body:
         return "input", _RESPONSES
@@ -72,7 +75,7 @@ def _not_messages(body: dict[str, Any]) -> tuple[str, str] | None:
             continue
         if isinstance(role := message.get("role"), str) and role in _CHAT_ROLES:
             return f"messages[{index}].role", _CHAT
-        if "tool_calls" in message:
+        if message.get("tool_calls") is not None:
             return f"messages[{index}].tool_calls", _CHAT
         content = message.get("content")
         for place, part in enumerate(content if isinstance(content, list) else ()):
@@ -83,7 +86,14 @@ def _not_messages(body: dict[str, Any]) -> tuple[str, str] | None:
 
 def _of_messages(part: dict[str, Any]) -> bool:
     kind = part.get("type")
-    return isinstance(kind, str) and (kind in _MESSAGES_PARTS or (kind in ("image", "document") and "source" in part))
+    return isinstance(kind, str) and (kind in _MESSAGES_PARTS or _OWN_MEMBERS.get(kind) in part)
+
+
+def _said(body: dict[str, Any], fields: frozenset[str]) -> str | None:
+    """The first of these fields that the body has."""
+    if body.keys().isdisjoint(fields):
+        return None
+    return next((name for name, value in body.items() if name in fields and value is not None), None)
 
 
 def _first(tools: object, member: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import orjson
 
 from penstock.domain.dialects.translate import Dialect, Untranslatable, translate_answer, translate_error
-from penstock.gateway.exchange import MODEL_ENDPOINTS, Answer, Exchange
+from penstock.gateway.exchange import MODEL_ENDPOINTS, UNFINISHED, Answer, Exchange
 from penstock.ports.upstream import UpstreamAnswer, UpstreamError
 from penstock.wire.message import Headers
 
@@ -94,6 +94,6 @@ def _ending(parsed: dict[str, Any]) -> str | None:
     """Anthropic's stop reason; the status of a response, or why it is incomplete."""
     incomplete = parsed.get("incomplete_details")
     reason = incomplete.get("reason") if isinstance(incomplete, dict) else parsed.get("stop_reason")
-    if reason is None and parsed.get("object") == "response":
-        reason = parsed.get("status")
+    if reason is None and parsed.get("object") == "response" and (status := parsed.get("status")) not in UNFINISHED:
+        reason = status
     return reason if isinstance(reason, str) else None

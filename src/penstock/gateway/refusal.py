@@ -34,6 +34,8 @@ class Refusal(Exception):
         self.code = code
         self.param = param
         self.retry_after_s: int | None = None
+        self.final = False
+        """whether the same request would bring, and cost, the same: OpenAI's and Anthropic's SDKs then leave it at one"""
 
     def body(self, anthropic: bool = False) -> bytes:
         """The error as JSON, in OpenAI's envelope or in Anthropic's."""
@@ -46,6 +48,8 @@ class Refusal(Exception):
         headers = [_JSON, (b"penstock-error", self.category.encode())]
         if self.retry_after_s is not None:
             headers.append((b"retry-after", str(self.retry_after_s).encode()))
+        if self.final:
+            headers.append((b"x-should-retry", b"false"))
         return headers
 
 

@@ -138,7 +138,6 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
         await _relay_bytes(x, upstream, first)
         return
     relay = _relay_of(gateway, x)
-    x.usage = x.finish_reason = x.response_id = None
     data, rest = first, b""
     try:
         while data is not None:

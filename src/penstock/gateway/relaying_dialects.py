@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from penstock.domain.dialects.sse import EventSplitter, chunk_of, with_cost
-from penstock.domain.dialects.streams import Native, finish_reason_of, is_end, usage_so_far
+from penstock.domain.dialects.sse import EventSplitter, chunk_of, is_done, with_cost
+from penstock.domain.dialects.streams import Native, finish_reason_of, is_delta, is_end, usage_so_far
 from penstock.domain.dialects.translate import Dialect, StreamTranslator
 from penstock.domain.units import format_usd
 from penstock.gateway.exchange import Exchange
@@ -16,9 +16,6 @@ from penstock.ports.upstream import UpstreamError
 
 KEPT_BYTES = 1_000_000
 """a longer stream is not kept for the cache"""
-_CONTENT = {"messages": b'"content_block_', "responses": b'.delta"', "chat.completions": b"data:"}
-"""what stands in the first event that brings something the model made; quotes inside of texts are escaped"""
-_DELTA = {"messages": b'"content_block_delta"', "responses": b'.delta"'}
 
 UsageOf = Callable[[], dict[str, Any] | None]
 
@@ -88,12 +85,11 @@ class EventRelay:
     def _event(self, event: bytes) -> bytes:
         x = self._x
         self._keep(event)
-        if _CONTENT[self._dialect] in event:
+        if is_delta(self._dialect, event):
             if x.first_token_at is None:
                 x.first_token_at = time.perf_counter()
-            if _DELTA[self._dialect] in event:
-                self.events += 1
-                return event
+            self.events += 1
+            return event
         if x.response_id is None:
             begun = (chunk_of(event) or {}).get("message" if self._dialect == "messages" else "response")
             note(x, begun if isinstance(begun, dict) else {})
@@ -105,7 +101,7 @@ class EventRelay:
             x.finish_reason = reason[:64]
         ends = is_end(self._dialect, event)
         closing = ends or b'"message_delta"' in event
-        if counted:
+        if counted and self._usage_of is None:
             x.usage_begun = not closing
         if counted and closing:
             x.stream_events = self.events
@@ -128,13 +124,14 @@ class EventRelay:
 class TranslatedRelay:
     """A stream in the upstream's dialect, told in the client's: `told` does there what it does with a stream that needs no translation."""
 
-    __slots__ = ("_gateway", "_source", "_told", "_x", "splitter", "translator")
+    __slots__ = ("_closed", "_gateway", "_source", "_told", "_x", "splitter", "translator")
 
     def __init__(self, gateway: Gateway, x: Exchange, translator: StreamTranslator, told: Told) -> None:
         self._gateway = gateway
         self._x = x
         self._source = cast(Dialect, x.called_at)
         self._told = told
+        self._closed = False
         self.translator = translator
         self.splitter = EventSplitter()
 
@@ -166,18 +163,13 @@ class TranslatedRelay:
         """What the client gets for these bytes, complete events only."""
         events = self.splitter.feed(data)
         check_pending(self._gateway, self.splitter)
-        return b"".join([self._tell(event) for event in events])
+        return b"".join([self._tell(event) for event in events if not self._closed])
 
     def end(self) -> bytes:
-        """What is left at the end, and what closes the stream in the client's dialect if the upstream's came to its own."""
+        """What is left at the end, and what closes the stream where no event of the upstream's has."""
         rest = self.splitter.rest() + b"\n\n"
-        last = self._tell(rest) if chunk_of(rest) is not None else b""
-        closing = self._told.pass_on(self.translator.end())
-        self._count()
-        self._x.error = self.translator.error or self._x.error
-        if self.translator.error is None:
-            self._x.finish_reason = self.translator.finish_reason
-        return last + closing
+        last = self._tell(rest) if chunk_of(rest) is not None and not self._closed else b""
+        return last if self._closed else last + self._close()
 
     def leftover(self) -> bytes:
         """Half an event cannot be translated."""
@@ -185,18 +177,36 @@ class TranslatedRelay:
 
     def _tell(self, event: bytes) -> bytes:
         x = self._x
-        if x.first_token_at is None and _CONTENT[self._source] in event:
+        if x.first_token_at is None and self._brings(event):
             x.first_token_at = time.perf_counter()
         said = self.translator.feed(event)
         self._count()
         told = self._told.pass_on(said)
         self._count()
-        return told
+        return told + self._close() if self._is_last(event) else told
+
+    def _brings(self, event: bytes) -> bool:
+        """Whether the model has begun to say something."""
+        return b"data:" in event if self._source == "chat.completions" else is_delta(self._source, event)
+
+    def _is_last(self, event: bytes) -> bool:
+        """Whether the upstream's stream is over with this event, even if its connection breaks after it."""
+        return is_done(event) if self._source == "chat.completions" else is_end(self._source, event)
+
+    def _close(self) -> bytes:
+        """What closes the stream in the client's dialect, if the upstream's came to its regular end."""
+        self._closed = True
+        closing = self._told.pass_on(self.translator.end())
+        self._count()
+        self._x.error = self.translator.error or self._x.error
+        if self.translator.error is None:
+            self._x.finish_reason = self.translator.finish_reason
+        return closing
 
     def _count(self) -> None:
         """The usage is the upstream's, whatever the client is told of it."""
         self._x.usage = self.translator.usage
-        self._x.usage_begun = self._source == "messages" and self.translator.finish_reason is None
+        self._x.usage_begun = self.translator.usage_begun
 
 
 def check_pending(gateway: Gateway, splitter: EventSplitter) -> None:

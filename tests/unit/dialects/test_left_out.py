@@ -27,6 +27,10 @@ WITH: dict[Dialect, dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {
             {"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}, {"role": "user", "content": "c"}]},
             {"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "c"}]},
         ),
+        "messages[].reasoning_details": (
+            {"messages": [{"role": "assistant", "content": "a", "reasoning_details": [{"text": "b"}]}, {"role": "user", "content": "c"}]},
+            {"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "c"}]},
+        ),
         "reasoning_effort (while tools are called)": (
             {"messages": [USED, {"role": "tool", "tool_call_id": "a", "content": "x"}], "reasoning_effort": "high"},
             {"messages": [USED, {"role": "tool", "tool_call_id": "a", "content": "x"}]},

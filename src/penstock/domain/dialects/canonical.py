@@ -223,10 +223,10 @@ Event = Started | Opened | Added | Closed | Finished | Failed
 
 def turns_of(turns: Iterable[Turn]) -> tuple[Turn, ...]:
     """Turns in their one normal form: neighbours of one role are one turn, and a turn without blocks is none."""
-    whole: list[Turn] = []
+    whole: list[tuple[Role, list[Block]]] = []
     for turn in turns:
-        if whole and whole[-1].role == turn.role:
-            whole[-1] = Turn(turn.role, whole[-1].blocks + turn.blocks)
+        if whole and whole[-1][0] == turn.role:
+            whole[-1][1].extend(turn.blocks)
         elif turn.blocks:
-            whole.append(turn)
-    return tuple(whole)
+            whole.append((turn.role, list(turn.blocks)))
+    return tuple(Turn(role, tuple(blocks)) for role, blocks in whole)

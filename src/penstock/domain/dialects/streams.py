@@ -15,6 +15,8 @@ _SIGNS: Mapping[Native, tuple[bytes, ...]] = {
     "messages": (b'"error"', b"message_stop"),
 }
 """bytes that an event has which may be the last"""
+_DELTAS: Mapping[Native, bytes] = {"responses": b'.delta"', "messages": b'"content_block_delta"'}
+"""bytes that an event has which may add to the answer; the last one has them too where a text ends like this"""
 
 
 def usage_so_far(dialect: Native, event: bytes, before: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -27,6 +29,11 @@ def usage_so_far(dialect: Native, event: bytes, before: dict[str, Any] | None) -
         return told if isinstance(told, dict) else before
     told = _part(chunk, "message").get("usage") if chunk.get("type") == "message_start" else chunk.get("usage")
     return merged_usage(before, told) if isinstance(told, dict) else before
+
+
+def is_delta(dialect: Native, event: bytes) -> bool:
+    """Whether the event adds to the answer: words, thoughts, a tool's arguments."""
+    return _DELTAS[dialect] in event and kind_of(chunk_of(event)).endswith((".delta", "block_delta"))
 
 
 def finish_reason_of(dialect: Native, event: bytes) -> str | None:

@@ -99,6 +99,11 @@ class StreamTranslator:
         return self._reader.usage
 
     @property
+    def usage_begun(self) -> bool:
+        """Whether the usage is what a stream of Messages began with: its input is counted, its output is still to come."""
+        return isinstance(self._reader, MessagesStreamReader) and self._reader.usage_begun
+
+    @property
     def finish_reason(self) -> str | None:
         """The upstream's word for why it ended; None: it has not ended regularly."""
         return self._reader.finish_reason

@@ -72,6 +72,15 @@ def with_further_answer(usage: dict[str, Any], further: dict[str, Any]) -> dict[
     return joined
 
 
+def priced_apart(usage: dict[str, Any]) -> bool:
+    """Whether it counts what has a price of its own that no class of tokens tells: hour-long cache writes, web searches.
+
+    Anthropic charges 2 instead of 1.25 times the input for the former, and a fee for each of the latter (its pricing page, 2026-11).
+    """
+    holders = ("cache_creation", "ephemeral_1h_input_tokens"), ("server_tool_use", "web_search_requests")
+    return any(isinstance(part := usage.get(holder), dict) and part.get(name) for holder, name in holders)
+
+
 def estimate_tokens(text_bytes: int) -> int:
     """Tokens of a text by its UTF-8 bytes, at four bytes a token, rounded up: for answers without a usage body.
 

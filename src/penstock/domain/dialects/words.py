@@ -117,6 +117,7 @@ LEFT_OUT: Mapping[Dialect, Mapping[str, str]] = {
         "stream_options": "delivery: usage is always asked for, and padding is the provider's business",
         "messages[].name (of tools)": "the call's id says which tool answered",
         "messages[].reasoning_content": "chat completions keeps no reasoning between turns",
+        "messages[].reasoning_details": "the same thoughts once more, in OpenRouter's form",
         "reasoning_effort (while tools are called)": "Anthropic's budget models want signed thoughts back, which a chat client has not",
         "messages[].content[].prompt_cache_breakpoint": "caching",
     },

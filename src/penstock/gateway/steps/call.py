@@ -6,13 +6,13 @@ A try may be repeated until a byte of its answer has reached the client; a strea
 import asyncio
 import random
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from penstock.domain.ledger.record import Attempt, Reservation
 from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.exchange import UNWORKED, Answer, Exchange
+from penstock.gateway.exchange import UNWORKED, Answer, Exchange, Wasted
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.reading import error_answer, read_whole
 from penstock.gateway.refusal import Refusal
@@ -178,10 +178,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
     error: str | None = None
     breaker.started()
     replica.outstanding += 1
-    x.answer, x.worked = None, False
-    x.candidate, x.replica = candidate, replica.name
-    if not x.route or x.route[-1] != candidate.label:
-        x.route.append(candidate.label)
+    x.begin_try(candidate, replica.name)
     try:
         answer = await replica.send(request)
         x.worked = answer.status < 300
@@ -201,7 +198,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
     except UpstreamError as failure:
         error = failure.kind
         if failure.kind != "connect":
-            _waste(x, candidate)
+            _waste(x, candidate, x.usage if failure.kind == "dialect" else None)
         if failure.kind in ("too_large", "dialect"):
             _succeeded(gateway, candidate, line)
         else:
@@ -232,11 +229,11 @@ def _succeeded(gateway: Gateway, candidate: Candidate, line: Line) -> None:
         gateway.log(f"upstream {candidate.upstream}, replica {line.replica.name}, answers again")
 
 
-def _waste(x: Exchange, candidate: Candidate) -> None:
+def _waste(x: Exchange, candidate: Candidate, usage: dict[str, Any] | None = None) -> None:
     """Notes a try that brought no answer; what a client has begun to see counts as an answer, by what was seen of it."""
     if not x.responder.started:
         x.worked = False
-        x.wasted.append(candidate)
+        x.wasted.append(Wasted(candidate, usage))
 
 
 def _content_type(answer: UpstreamAnswer) -> bytes:
@@ -266,11 +263,20 @@ def _give_up(x: Exchange, tries: Tries) -> bool:
         assert tries.unsaid is not None
         raise tries.unsaid
     if x.wasted:
-        x.candidate = x.wasted[-1]
-    status = 504 if tries.failure.kind == "timeout" else 502
-    raise Refusal(
-        status, "upstream", f"no upstream answered: {tries.failure}", "Its state is on /metrics; try again later", code=tries.failure.kind
-    )
+        x.candidate, x.usage = x.wasted[-1].candidate, x.wasted[-1].usage
+        if x.usage is not None:
+            x.wasted.pop()
+            x.worked = True  # an answer that was made, and counted, only cannot be told
+    raise _unanswered(tries.failure)
+
+
+def _unanswered(failure: UpstreamError) -> Refusal:
+    if failure.kind == "dialect":
+        refusal = Refusal(502, "upstream", str(failure), "Ask for a model whose upstream speaks your client's dialect", code="dialect")
+        refusal.final = True
+        return refusal
+    status = 504 if failure.kind == "timeout" else 502
+    return Refusal(status, "upstream", f"no upstream answered: {failure}", "Its state is on /metrics; try again later", code=failure.kind)
 
 
 def _backoff_s(attempt: int) -> float:

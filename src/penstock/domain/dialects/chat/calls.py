@@ -115,6 +115,7 @@ def read_tool(function: Fields, tool: Fields) -> Tool:
 def read_assistant(message: Fields) -> Iterator[Block]:
     """What a message of the assistant's holds, in a call or in an answer: thoughts, words, a refusal, tool calls."""
     thoughts = message.maybe_text("reasoning_content") or "", message.maybe_text("reasoning") or ""
+    message.drop("reasoning_details")
     if any(thoughts):
         yield Thinking(thoughts[0] or thoughts[1])
     yield from _content(message)

@@ -90,7 +90,7 @@ class ChatStreamReader:
                 seen = text
         for call in delta.parts("tool_calls"):
             events += self._call(call)
-        delta.drop("role")
+        delta.drop("role", "reasoning_details")
         delta.close({"content": ""})
         return events
 

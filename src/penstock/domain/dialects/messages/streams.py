@@ -37,6 +37,7 @@ class MessagesStreamReader:
 
     def __init__(self, model: str) -> None:
         self.usage: dict[str, Any] | None = None
+        self.usage_begun = False
         self.finish_reason: str | None = None
         self._model = model
         self._sequence = Sequencer()
@@ -70,6 +71,7 @@ class MessagesStreamReader:
 
     def _start(self, message: Fields) -> list[Event]:
         self.usage = message.mapping("usage")
+        self.usage_begun = self.usage is not None
         name, model = message.maybe_text("id") or "", message.maybe_text("model") or self._model
         return [Started(name, model, usage=self.usage, service_tier=tier_of(self.usage))]
 
@@ -99,6 +101,7 @@ class MessagesStreamReader:
 
     def _delta(self, delta: Fields, usage: dict[str, Any] | None) -> None:
         self.usage = merged_usage(self.usage, usage)
+        self.usage_begun = self.usage_begun and usage is None
         reason = delta.maybe_text("stop_reason")
         if reason is not None:
             self._stop, self.finish_reason = stop_word("messages", reason, "delta.stop_reason"), reason
