@@ -41,13 +41,6 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def empty_console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A Penstock that nothing has come through."""
-    with served(tmp_path_factory.mktemp("empty"), filled=False) as running:
-        yield running
-
-
 @contextmanager
 def served(directory: Path, *, filled: bool) -> Iterator[Serving]:
     """A Penstock on a ledger of its own."""

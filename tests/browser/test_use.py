@@ -81,8 +81,8 @@ def test_ten_thousand_values(browser: "Browser", console: Serving) -> None:
     assert len(console.get("/costs.json?by=user&since=7d").json()["rows"]) == USERS + 1
 
 
-def test_an_empty_ledger_says_how_to_begin(browser: "Browser", empty_console: Serving) -> None:
-    with looking(browser, empty_console) as (page, complaints):
+def test_an_empty_ledger_says_how_to_begin(browser: "Browser", tmp_path: Path) -> None:
+    with served(tmp_path, filled=False) as empty_console, looking(browser, empty_console) as (page, complaints):
         for path in ("/", "/costs"):
             page.goto(path)
             assert page.locator("main .answer").inner_text()
@@ -91,14 +91,16 @@ def test_an_empty_ledger_says_how_to_begin(browser: "Browser", empty_console: Se
         assert empty_console.get("/costs.json").json()["total"]["cp1kt_usd"] is None
         assert empty_console.chat("auto", headers={"penstock-tag-team": "me"}).status == 200
         # the open page shows it by itself; each renewal brings the page's own, slower, rhythm back
-        wait_until(lambda: _hurried(page, page.get_by_role("heading", name="Who answers").is_visible), "the page to renew itself")
+        wait_until(
+            lambda: _hurried(page, page.get_by_role("heading", name="Who answers").is_visible), "the page to renew itself", within_s=60
+        )
         assert not complaints
         stale = page.get_by_text("does not answer at the moment")
         page.context.set_offline(True)
-        wait_until(lambda: _hurried(page, stale.is_visible), "the page to say that it is old")
+        wait_until(lambda: _hurried(page, stale.is_visible), "the page to say that it is old", within_s=60)
         assert page.get_by_role("heading", name="Who answers").is_visible()
         page.context.set_offline(False)
-        wait_until(lambda: _hurried(page, stale.is_hidden), "the page to be new again")
+        wait_until(lambda: _hurried(page, stale.is_hidden), "the page to be new again", within_s=60)
 
 
 def _hurried(page: "Page", seen: Callable[[], bool]) -> bool:

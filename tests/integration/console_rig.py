@@ -136,8 +136,8 @@ def _record(prices: PriceBook, rng: random.Random, admitted: int, source: str | 
 class Rig:
     """The console, its settings and its tail; `get` asks it over HTTP."""
 
-    def __init__(self, settings: Settings, tail: Tail, port: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.settings, self.tail, self.port, self.loop = settings, tail, port, loop
+    def __init__(self, settings: Settings, tail: Tail, port: int, loop: asyncio.AbstractEventLoop, logged: list[str]) -> None:
+        self.settings, self.tail, self.port, self.loop, self.logged = settings, tail, port, loop, logged
 
     @property
     def address(self) -> str:
@@ -188,6 +188,7 @@ def console(settings: Settings, *, key: str | None = None, listen: str | None = 
 
     async def main() -> None:
         tail, stop = Tail(), asyncio.Event()
+        logged: list[str] = []
         made = Console(
             settings,
             lambda: bootstrap.open_reading(settings),
@@ -196,10 +197,11 @@ def console(settings: Settings, *, key: str | None = None, listen: str | None = 
             gauges=lambda: gauges,
             tail=tail,
             access=Access(key, listen or settings.server.listen),
+            log=logged.append,
         )
         with socket.create_server(("127.0.0.1", 0)) as sock:
             server = await serve(made.answer, sock=sock)
-            ready["rig"] = Rig(settings, tail, sock.getsockname()[1], asyncio.get_running_loop())
+            ready["rig"] = Rig(settings, tail, sock.getsockname()[1], asyncio.get_running_loop(), logged)
             ready["stop"] = stop
             started.set()
             await stop.wait()

@@ -94,3 +94,47 @@ def test_any_flow_can_be_drawn(total: float, amounts: tuple[float, ...]) -> None
         root = ElementTree.fromstring(svg)
         assert root.get("role") == "img"
         assert "nan" not in svg and "inf" not in svg
+
+
+def test_idle_rent_is_told_beside_the_plan_and_adds_up_to_what_bills_say(rig: Rig) -> None:
+    month = asked(rig, "/today.json")["month"]
+    fleet = asked(rig, month["link"].replace("/fleet", "/fleet.json"))
+    assert Decimal(month["idle_usd"]) == pytest.approx(Decimal(fleet["idle_usd"]), rel=Decimal("0.001"))
+    assert month["beside"].startswith("requests only; $")
+    assert "Spend is of requests only; $" in rig.page("/")
+    costs = asked(rig, "/costs.json")
+    idle = sum(Decimal(each["idle_usd"]) for each in costs["idle"])
+    assert Decimal(costs["with_idle_usd"]) == Decimal(costs["total"]["cost_usd"]) + idle
+    assert asked(rig, "/costs.json?where=team=support")["with_idle_usd"] is None
+
+
+def test_a_reading_leads_to_the_very_same_figure(rig: Rig) -> None:
+    today = asked(rig, "/today.json")
+    readings = {reading["name"]: reading for reading in today["readings"]}
+    savings = asked(rig, readings["Saved"]["link"].replace("/savings", "/savings.json"))
+    assert savings["saved_usd"] == readings["Saved"]["value"]
+    costs = asked(rig, readings["CP1KT"]["link"].replace("/costs", "/costs.json"))
+    assert costs["total"]["cp1kt_usd"] == readings["CP1KT"]["value"]
+    fleet = asked(rig, readings["GPU use"]["link"].replace("/fleet", "/fleet.json"))
+    assert [each["requests"] for each in fleet["fleets"]] == [each["requests"] for each in today["fleets"]]
+
+
+def test_what_reads_every_record_says_so(rig: Rig) -> None:
+    page = rig.page("/costs?by=user")
+    assert "reads every record of its window" in page and "in the last 24 hours" in page
+    assert "reads every record of its window" not in rig.page("/costs?by=team")
+    assert 'title="Takes longer: reads every record of the window">user</a>' in rig.page("/savings")
+
+
+def test_a_page_that_fails_says_so_and_is_logged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody expects this")
+
+    monkeypatch.setattr("penstock.console.costs.fleet_use", broken)
+    status, headers, body = rig.get("/costs?by=sla", accept="text/html")
+    assert (status, "The console failed at this page" in body) == (500, True)
+    assert "content-security-policy" in headers and "ZeroDivisionError" not in body
+    status, _, body = rig.get("/costs.json?by=sla")
+    assert (status, json.loads(body)["error"]["type"]) == (500, "server_error")
+    assert "GET '/costs.json'" in rig.logged[-1] and "nobody expects this" in rig.logged[-1] and "Traceback" in rig.logged[-1]
+    assert rig.get("/requests")[0] == 200

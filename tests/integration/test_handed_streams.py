@@ -163,6 +163,31 @@ def test_a_silent_controller_is_told_apart_from_one_that_is_away(tmp_path: Path)
     run(tmp_path, answering, test)
 
 
+def test_a_browser_gets_a_page_while_the_controller_is_away_and_a_program_the_error(tmp_path: Path) -> None:
+    async def ask(made: Rig, accept: bytes) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        writer.write(b"GET /costs?where=<b> HTTP/1.1\r\nhost: a\r\nconnection: close\r\naccept: %b\r\n\r\n" % accept)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        return head.lower(), body
+
+    async def answering(request: Request, responder: Responder) -> None:
+        await asyncio.sleep(10)
+
+    async def test(made: Rig) -> None:
+        busy = await ask(made, b"text/html")
+        await made.controller.drain(0.1)
+        away, program = await ask(made, b"text/html,*/*;q=0.8"), await ask(made, b"application/json")
+        assert away[0].startswith(b"http/1.1 503") and b"retry-after: 1" in away[0]
+        assert b"content-type: text/html; charset=utf-8" in away[0] and b"content-security-policy: default-src 'none'" in away[0]
+        assert b'http-equiv="refresh"' in away[1] and b"Model calls go on" in away[1] and b"<b>" not in away[1]
+        assert program[0].startswith(b"http/1.1 503") and b"content-type: application/json" in program[0]
+        assert b"the controller is not running" in program[1]
+        assert busy[0].startswith(b"http/1.1 504") and b"refresh" not in busy[1], "asked again by itself, it would be busier still"
+
+    run(tmp_path, answering, test)
+
+
 def test_head_of_a_stream_is_its_head(tmp_path: Path) -> None:
     async def answering(request: Request, responder: Responder) -> None:
         responder.start(200, EVENTS)

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from penstock.config.settings import Settings
 from penstock.console.access import Access, Denied
 from penstock.console.assets import Assets
 from penstock.console.context import Context, Gauges, NotHere
 from penstock.console.pages import DETAILS, PAGES, STREAMS, Page, Stream
-from penstock.console.query import read_address
+from penstock.console.query import Address, read_address
 from penstock.console.replies import Form, Reply, Writer, accepts_html
 from penstock.console.sharing import Shared
 from penstock.console.streams import Busy, Reading, Sources
@@ -20,7 +21,7 @@ from penstock.finops.live import Tail
 from penstock.finops.window import WindowError
 from penstock.ports.journal import JournalError
 from penstock.ports.usage_store import StoreError
-from penstock.wire.message import Request
+from penstock.wire.message import ClientGone, Request
 from penstock.wire.responder import Responder
 
 FRESH_S = 1.5
@@ -43,27 +44,43 @@ class Console:
         gauges: Callable[[], Gauges],
         tail: Tail,
         access: Access,
+        log: Callable[[str], None],
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`reading` opens a consistent view of store and journal; `prices` is asked once, when a page first needs it."""
+        """`reading` opens a consistent view of store and journal; `prices` is asked once, when a page first needs it; `log` hears of
+        pages that fail.
+        """
         self._settings, self._reading, self._prices, self._tail = settings, reading, cache(prices), tail
         self._price_source, self._gauges, self._clock_ns = price_source, gauges, clock_ns
-        self._access = access
+        self._access, self._log = access, log
         self._exports = asyncio.Semaphore(EXPORTS_AT_ONCE)
         self._assets = Assets()
         self._writer = Writer(self._assets, settings)
         self._shared: Shared[Reply] = Shared(FRESH_S, AT_ONCE)
 
     async def answer(self, request: Request, responder: Responder) -> None:
-        """Answers one request, whatever its address."""
+        """Answers one request, whatever its address; what fails beyond all that is foreseen is logged and told as such."""
+        try:
+            reply = await self._answer(request, responder)
+        except ClientGone:
+            raise
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error)).rstrip()
+            self._log(f"error: the console failed at {request.method} {request.path[:200]!r}\n{trace}")
+            if responder.started:
+                responder.abort()
+                return
+            reply = self._writer.failed(html=accepts_html(request.header(b"accept")))
+        if reply is not None:
+            status, headers, body = reply.encoded(request.header(b"accept-encoding"))
+            responder.send(status, headers, body)
+
+    async def _answer(self, request: Request, responder: Responder) -> Reply | None:
+        """The reply; None where a stream has answered by itself."""
         denied = self._access.denied(request)
         if request.method == "GET" and denied is None and (stream := STREAMS.get(request.path)) is not None:
-            if (reply := await self._streamed(stream, request, responder)) is None:
-                return
-        else:
-            reply = await self._reply(request, denied)
-        status, headers, body = reply.encoded(request.header(b"accept-encoding"))
-        responder.send(status, headers, body)
+            return await self._streamed(stream, request, responder)
+        return await self._reply(request, denied)
 
     async def _streamed(self, stream: Stream, request: Request, responder: Responder) -> Reply | None:
         """Lets a stream answer by itself; what kept it from beginning is told as for a page."""
@@ -95,19 +112,21 @@ class Console:
         if found is None:
             return self._writer.missing(request.path, html=html)
         page, form = found
-        key = f"{request.path}?{request.query} {form}"
-        return await self._shared.get(key, lambda: asyncio.to_thread(self._page, page, form, request.path, request.query, self._gauges()))
-
-    def _page(self, page: Page, form: Form, path: str, text: str, gauges: Gauges) -> Reply:
-        """One page in one form; what stands in its way becomes a page that says so."""
-        html, now_ns = form == "html", self._clock_ns()
-        own = path if form == "html" else path.removesuffix(f".{form}")
+        own, now_ns = request.path if form == "html" else request.path.removesuffix(f".{form}"), self._clock_ns()
+        timezone = self._settings.server.timezone
         try:
-            address = read_address(own, text, now_ns=now_ns, timezone=self._settings.server.timezone, since=page.since, by=page.by)
+            address = read_address(own, request.query, now_ns=now_ns, timezone=timezone, since=page.since, by=page.by)
         except (WindowError, QueryError) as problem:
-            return self._writer.problem(400, _web_words(str(problem)), _web_words(problem.hint), html=html, page=page, back=own)
+            return self._bad_query(problem, page, form, own)
         except ValueError as problem:
-            return self._writer.problem(400, str(problem), "leave the query out", html=html, page=page, back=own)
+            return self._writer.problem(400, str(problem), "leave the query out", html=form == "html", page=page, back=own)
+        key, gauges = f"{request.path}?{request.query} {form}", self._gauges()
+        make = partial(asyncio.to_thread, self._page, page, form, address, now_ns, gauges)
+        return await self._shared.get(key, make, heavy=bool(address.apart))
+
+    def _page(self, page: Page, form: Form, address: Address, now_ns: int, gauges: Gauges) -> Reply:
+        """One page in one form; what stands in its way becomes a page that says so."""
+        html = form == "html"
         try:
             with self._reading() as (snapshot, reader):
                 context = Context(
@@ -117,11 +136,14 @@ class Console:
                 view = page.build(context, address)
             return self._writer.page(page, form, address, view)
         except QueryError as problem:
-            return self._writer.problem(400, _web_words(str(problem)), _web_words(problem.hint), html=html, page=page, back=own)
+            return self._bad_query(problem, page, form, address.path)
         except NotHere as problem:
             return self._writer.problem(404, str(problem), problem.hint, html=html, page=page)
         except (StoreError, JournalError) as problem:
-            return self._writer.away(str(problem), problem.hint, html=html, page=page, link=f"{path}?{text}" if text else path)
+            return self._writer.away(str(problem), problem.hint, html=html, page=page, link=address.link())
+
+    def _bad_query(self, problem: WindowError | QueryError, page: Page, form: Form, back: str) -> Reply:
+        return self._writer.problem(400, _web_words(str(problem)), _web_words(problem.hint), html=form == "html", page=page, back=back)
 
 
 def _find(path: str) -> tuple[Page, Form] | str | None:

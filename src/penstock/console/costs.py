@@ -1,34 +1,25 @@
 """Costs: who spends what, over a window, by any keys, under any filters; and what stands idle beside it."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from penstock.console import words
 from penstock.console.context import Context, Sheet, View
-from penstock.console.query import Address
+from penstock.console.periods import LAST, period_words, steps_of, windows
+from penstock.console.query import ROLLED_UP, Address
 from penstock.domain.ledger.measures import CostQuery, Sums, cp1kt_usd, known_cost, saved, tokens_of
-from penstock.domain.units import format_usd, usd
+from penstock.domain.units import format_usd
 from penstock.finops.costs import CostRow, QueryError, share
-from penstock.finops.fleets import fleet_use
+from penstock.finops.fleets import FleetUse, fleet_use
 
 TRENDS_AT_ONCE = 400
 """groups up to which rows get a trend"""
 DRILL = ("team", "feature", "model", "upstream", "user")
 """what a click on a row groups by next"""
 OFFERED = ("team", "feature", "user", "model", "tier", "upstream", "cache", "outcome", "day")
-LAST = "in the last "
-_ROLLING = re.compile(r"last (\d+)([hdm])")
 _MEASURES = ("requests", "tokens", "cost_usd", "share", "before_usd", "change_usd", "cp1kt_usd", "saved_usd", "unpriced")
-ROLLED_UP = (
-    "team", "feature", "environment", "cost_center", "business_unit", "workload_type", "sla", "model", "tier", "upstream", "cache",
-    "outcome", "fleet", "route", "endpoint", "status", "day", "hour",
-)  # fmt: skip
-"""keys whose sums the store keeps; of others it reads every record of the window, and a trend would read them twice"""
 SORTS = ("cost", "change", "requests", "tokens", "cp1kt", "saved", "name")
 
 
@@ -42,13 +33,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     share: float | None
     """of the known cost of all rows"""
     before_usd: str | None
-    """cost over the window of the same length just before"""
+    """cost over the window of the same length just before; None where nothing is compared"""
     change_usd: str | None
     cp1kt_usd: str | None
     saved_usd: str | None
     unpriced: int
-    trend: tuple[float, ...] | None = None
-    """USD by hour or day of the window"""
+    trend_usd: tuple[str, ...] | None = None
+    """cost by hour or day of the window"""
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -69,6 +60,8 @@ class Costs(View, frozen=True, kw_only=True):
     """rows can be compared with the window before: the ledger reaches back over it, and rows are no times of this window"""
     idle: tuple[Idle, ...]
     """told apart, never part of the total; only where nothing is filtered"""
+    with_idle_usd: str | None
+    """the total and what stands idle: what the bills of providers and landlords should come to; None where either is unknown"""
     trend_step: str
     running: bool
     """the last step of the trends is not over"""
@@ -83,20 +76,23 @@ def build(context: Context, address: Address) -> Costs:
         raise QueryError(f"there is no order `{address.sort}`", f"sort by {', '.join(SORTS)}")
     report, span = context.report(address.query(*address.by)), context.ledger.span()
     began = span is not None and span[0] <= _before(address).since_ns
+    compared = began and not {"day", "hour"} & set(address.by)
     before = dict(context.ledger.sums(_before(address))) if began else {}
     step = "hour" if address.window.until_ns - address.window.since_ns <= 3 * 86_400 * 10**9 else "day"
-    total_before = _total(before.values())
     ranked = sorted(report.rows, key=_order(address, before))
     trends = _trends(context, address, len(ranked), step)
-    rows = tuple(_row(row, address.by, report.total, before.get(row.keys), trends.get(row.keys)) for row in ranked)
-    total = _row(CostRow((), report.total), (), report.total, total_before, None)
+    earlier = {row.keys: before.get(row.keys, Sums()) for row in ranked} if compared else {}
+    rows = tuple(_row(row, address.by, report.total, earlier.get(row.keys), trends.get(row.keys)) for row in ranked)
+    total = _row(CostRow((), report.total), (), report.total, _total(before.values()) if began else None, None)
+    uses = () if address.where else fleet_use(context.settings, context.ledger, address.window, context.now_ns)
     return Costs(
         answer=_answer(address, rows, total, began),
         standing=context.standing(report.coverage),
         rows=rows,
         total=total,
-        compared=began and not {"day", "hour"} & set(address.by),
-        idle=_idle(context, address),
+        compared=compared,
+        idle=tuple(Idle(use.name, format_usd(use.idle), format_usd(use.rent), use.note) for use in uses),
+        with_idle_usd=format_usd(_with_idle(report.total, uses)),
         trend_step=step,
         running=address.window.until_ns >= context.now_ns,
         windows=windows(context.now_ns, context.zone),
@@ -108,15 +104,6 @@ def sheet(view: Costs, address: Address) -> Sheet:
     """All rows, not only those that the page has room for."""
     rows = ((*row.keys.values(), *(getattr(row, name) for name in _MEASURES)) for row in view.rows)
     return Sheet((*address.by, *_MEASURES), rows)
-
-
-def windows(now_ns: int, zone: str) -> tuple[tuple[str, str], ...]:
-    """The windows that pages offer: rolling ones, this month and the last."""
-    now = datetime.fromtimestamp(now_ns / 10**9, ZoneInfo(zone))
-    last = (now.year, now.month - 1) if now.month > 1 else (now.year - 1, 12)
-    months = [(now.year, now.month), last]
-    named = [(datetime(year, month, 1, tzinfo=ZoneInfo(zone)).strftime("%B"), f"{year}-{month:02}") for year, month in months]
-    return (("24 hours", "24h"), ("7 days", "7d"), ("30 days", "30d"), *named)
 
 
 def drill(address: Address, row: Row) -> str | None:
@@ -136,9 +123,9 @@ def _before(address: Address) -> CostQuery:
     return msgspec.structs.replace(address.query(*address.by), since_ns=max(0, 2 * since - until), until_ns=since)
 
 
-def _row(row: CostRow, by: Sequence[str], total: Sums, before: Sums | None, trend: tuple[float, ...] | None) -> Row:
+def _row(row: CostRow, by: Sequence[str], total: Sums, before: Sums | None, trend: tuple[str, ...] | None) -> Row:
     sums, cost = row.sums, known_cost(row.sums)
-    earlier = known_cost(before) if before is not None else 0
+    earlier = known_cost(before) if before is not None else None
     return Row(
         keys=dict(zip(by, row.keys, strict=True)),
         requests=sums.requests,
@@ -150,7 +137,7 @@ def _row(row: CostRow, by: Sequence[str], total: Sums, before: Sums | None, tren
         cp1kt_usd=None if (rate := cp1kt_usd(sums.cost, sums.priced_tokens)) is None else f"{rate:f}",
         saved_usd=format_usd(saved(sums)),
         unpriced=sums.requests - sums.priced,
-        trend=trend,
+        trend_usd=trend,
     )
 
 
@@ -172,30 +159,21 @@ def _order(address: Address, before: dict[tuple[str | None, ...], Sums]) -> Call
     return lambda row: ((found := amount(row)) is None, -(found or 0), by_name(row))
 
 
-def _trends(context: Context, address: Address, groups: int, step: str) -> dict[tuple[str | None, ...], tuple[float, ...]]:
+def _trends(context: Context, address: Address, groups: int, step: str) -> dict[tuple[str | None, ...], tuple[str, ...]]:
     """Cost over time of every row; of none where there are so many that each hour or day of each would be too much to ask for."""
     asked = {*address.by, *(key for key, _ in address.where)}
     if step in asked or groups > TRENDS_AT_ONCE or not asked.issubset(ROLLED_UP):
         return {}
-    found: dict[tuple[str | None, ...], dict[str, float]] = {}
+    found: dict[tuple[str | None, ...], dict[str, int]] = {}
     for keys, sums in context.ledger.sums(address.query(*address.by, step)):
-        found.setdefault(keys[:-1], {})[keys[-1] or ""] = float(usd(sums.cost))
+        found.setdefault(keys[:-1], {})[keys[-1] or ""] = sums.cost
     steps = steps_of(address.window.since_ns, min(address.window.until_ns, context.now_ns), step)
-    return {keys: tuple(amounts.get(at, 0.0) for at in steps) for keys, amounts in found.items()}
+    return {keys: tuple(format_usd(amounts.get(at, 0)) for at in steps) for keys, amounts in found.items()}
 
 
-def steps_of(since_ns: int, until_ns: int, step: str) -> list[str]:
-    """The hours or days (UTC) of a window, as the ledger's keys name them."""
-    seconds, form = (3600, "%Y-%m-%dT%H") if step == "hour" else (86_400, "%Y-%m-%d")
-    first, last = since_ns // 10**9 // seconds, max(since_ns, until_ns - 1) // 10**9 // seconds
-    return [datetime.fromtimestamp(index * seconds, ZoneInfo("UTC")).strftime(form) for index in range(first, last + 1)]
-
-
-def _idle(context: Context, address: Address) -> tuple[Idle, ...]:
-    if address.where:
-        return ()
-    uses = fleet_use(context.settings, context.ledger, address.window, context.now_ns)
-    return tuple(Idle(use.name, format_usd(use.idle), format_usd(use.rent), use.note) for use in uses)
+def _with_idle(total: Sums, uses: Sequence[FleetUse]) -> int | None:
+    cost, idle = known_cost(total), [use.idle for use in uses]
+    return None if cost is None or not idle else sum((each for each in idle if each is not None), cost) if None not in idle else None
 
 
 def _total(groups: Iterable[Sums]) -> Sums:
@@ -227,12 +205,3 @@ def _answer(address: Address, rows: Sequence[Row], total: Row, began: bool) -> s
     if total.unpriced:
         told += f" {words.plural(total.unpriced, 'request')} without a price come on top."
     return told
-
-
-def period_words(address: Address) -> str:
-    """The window in a sentence: `in the last 7d`, `in 2026-11`, `since 2026-11-02`."""
-    label = address.window.label
-    if rolling := _ROLLING.fullmatch(label):
-        number, unit = rolling[1], {"h": "hour", "d": "day", "m": "minute"}[rolling[2]]
-        return f"{LAST}{number} {unit}{'' if number == '1' else 's'}"
-    return label if label.startswith("since ") else f"in {label}"

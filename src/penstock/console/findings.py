@@ -68,13 +68,14 @@ def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...
 def _jump(rise: Rise, keys: Sequence[str], context: Context) -> Finding:
     first, last = date.fromisoformat(rise.first_day), date.fromisoformat(rise.last_day)
     span = _day(first) if first == last else f"{_day(first)} to {_day(last)}"
-    times = f"{float(rise.ratio):.2g} times the usual {words.usd(format_usd(rise.usual))}" if rise.ratio else "where nothing was usual"
+    times = "" if rise.ratio is None else f"{float(rise.ratio):,.{1 if rise.ratio < 10 else 0}f} times the usual"
+    compared = f"{times} {words.usd(format_usd(rise.usual))}" if times else "where nothing was usual"
     return Finding(
         kind="jump",
         title=_name(rise.keys, keys),
-        words=f"Spent {words.usd(format_usd(rise.cost))} on {span}, {times}; "
+        words=f"Spent {words.usd(format_usd(rise.cost))} on {span}, {compared}; "
         f"{words.count(rise.requests)} requests where {words.count(rise.usual_requests)} are usual.",
-        brief=f"{_name(rise.keys, keys)} begins to spend {float(rise.ratio):.2g} times the usual" if rise.ratio else "a new spend begins",
+        brief=f"{_name(rise.keys, keys)} begins to spend" + (f" {times}" if times else ""),
         amount_usd=format_usd(rise.excess),
         first_day=rise.first_day,
         link=_link(keys, rise.keys, by="hour", since=f"{first - timedelta(days=1)}", until=f"{last + timedelta(days=1)}"),

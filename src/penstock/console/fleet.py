@@ -4,7 +4,7 @@ import msgspec
 
 from penstock.console import words
 from penstock.console.context import Context, Sheet, View
-from penstock.console.costs import period_words, windows
+from penstock.console.periods import period_words, windows
 from penstock.console.query import Address
 from penstock.domain.units import format_usd
 from penstock.finops.fleets import FleetUse, fleet_use, fleets_json

@@ -9,10 +9,18 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from penstock.domain.ledger.measures import CostQuery
-from penstock.finops.costs import cost_query
+from penstock.finops.costs import QueryError, cost_query
 from penstock.finops.window import Window, iso, window
 
-MOST_FIELDS = 64
+MOST_FIELDS, MOST_KEYS = 64, 8
+ROLLED_UP = (
+    "team", "feature", "environment", "cost_center", "business_unit", "workload_type", "sla", "model", "tier", "upstream", "cache",
+    "outcome", "fleet", "route", "endpoint", "status", "response_model", "model_version", "optimization", "gpu", "instance", "region",
+    "strategy", "price_id", "cost_basis", "baseline", "day", "hour",
+)  # fmt: skip
+"""keys whose sums the store keeps; of any other it reads every record of the window"""
+EVERY_RECORD_SINCE = "24h"
+"""the window of such a question when none is named"""
 _OWN = ("since", "until", "by", "where", "sort")
 
 
@@ -29,6 +37,11 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
     more: tuple[tuple[str, str], ...] = ()
     """fields that only one page knows"""
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """Its keys of which no sums are kept: with any, every record of the window is read."""
+        return tuple(dict.fromkeys(key for key in (*self.by, *(key for key, _ in self.where)) if key not in ROLLED_UP))
 
     def get(self, name: str) -> str | None:
         """The last value of a field that only this page knows."""
@@ -87,14 +100,18 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 def read_address(path: str, text: str, *, now_ns: int, timezone: str, since: str, by: Iterable[str] = ()) -> Address:
     """The address in a query string; `since` and `by` are the page's defaults. Empty fields are as good as absent.
 
+    Where every record has to be read, the default is no longer than a day.
     Raises `WindowError` or `QueryError`, whose hint says what is accepted, and `ValueError` for more fields than any page has.
     """
     fields = [(name, value.strip()) for name, value in parse_qsl(text, max_num_fields=MOST_FIELDS) if value.strip()]
     given = dict(fields)
     keys = [key for name, value in fields if name == "by" for key in value.split(",") if key.strip()]
+    if len(set(keys)) > MOST_KEYS:
+        raise QueryError(f"{len(set(keys))} keys are too many to group by", f"name {MOST_KEYS} or fewer, and filter by the others")
+    filters = [value for name, value in fields if name == "where"]
     period = window(given.get("since", since), given.get("until"), now_ns=now_ns, timezone=timezone)
-    asked = cost_query(period, keys or by, [value for name, value in fields if name == "where"])
-    return Address(
+    asked = cost_query(period, keys or by, filters)
+    address = Address(
         path=path,
         window=period,
         by=asked.by,
@@ -104,3 +121,6 @@ def read_address(path: str, text: str, *, now_ns: int, timezone: str, since: str
         until=given.get("until"),
         more=tuple(pair for pair in fields if pair[0] not in _OWN),
     )
+    if not address.apart or {"since", "until"} & given.keys():
+        return address
+    return msgspec.structs.replace(address, window=window(EVERY_RECORD_SINCE, None, now_ns=now_ns, timezone=timezone))

@@ -14,6 +14,7 @@ from penstock.domain.units import format_usd
 from penstock.finops.costs import share
 from penstock.finops.fleets import FleetUse
 from penstock.finops.serving import Serving
+from penstock.finops.window import iso
 
 Unit = Literal["usd", "share", "seconds", "count"]
 TOLD = ("team", "feature")
@@ -28,13 +29,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     value: str | float | None
     beside: str
     link: str | None = None
-    trend: tuple[float | None, ...] | None = None
-    """of the last thirty days"""
+    trend: tuple[str | float | None, ...] | None = None
+    """of the last thirty days, each as `value`"""
     kind: Literal["water", "copper"] = "water"
 
 
-def money(total: Sums, days: Days, baseline: str | None) -> tuple[Reading, ...]:
-    """Unit costs and what was saved."""
+def money(total: Sums, days: Days, baseline: str | None, since: str) -> tuple[Reading, ...]:
+    """Unit costs and what was saved; `since` is where the figures begin, for links to the very same."""
     rate = cp1kt_usd(total.cost, total.priced_tokens)
     earned = saved(total) if total.compared else None
     against = f"{words.quoted(baseline)} for everything" if baseline else "the same models without cache"
@@ -45,24 +46,24 @@ def money(total: Sums, days: Days, baseline: str | None) -> tuple[Reading, ...]:
             unit="usd",
             value=None if rate is None else f"{rate:f}",
             beside=_beside(days.cp1kt_usd, "per 1,000 tokens") if rate is not None else "no token was processed",
-            trend=_numbers(days.cp1kt_usd),
-            link="/costs?since=24h&by=model",
+            trend=tuple(days.cp1kt_usd),
+            link=f"/costs?since={since}&by=model",
         ),
         Reading(
             name="Cost per request",
             unit="usd",
             value=cost_per_request(total),
             beside=_beside(days.cost_per_request_usd, "replays included") if total.priced else "no request has a price",
-            trend=_numbers(days.cost_per_request_usd),
-            link="/costs?since=24h&by=feature",
+            trend=tuple(days.cost_per_request_usd),
+            link=f"/costs?since={since}&by=feature",
         ),
         Reading(
             name="Saved",
             unit="usd",
             value=format_usd(earned),
             beside=f"{words.percent(part, 0)} less than {against}" if earned is not None else "nothing can be compared",
-            trend=_numbers(days.saved_usd),
-            link="/savings?since=24h",
+            trend=tuple(days.saved_usd),
+            link=f"/savings?since={since}",
         ),
         Reading(
             name="Cache hits",
@@ -70,12 +71,12 @@ def money(total: Sums, days: Days, baseline: str | None) -> tuple[Reading, ...]:
             value=share(total.cache_hits, total.requests),
             beside=f"{words.count(total.cache_hits)} of {words.plural(total.requests, 'request')}",
             trend=days.cache_share,
-            link="/costs?since=24h&by=cache",
+            link=f"/costs?since={since}&by=cache",
         ),
     )
 
 
-def service(served: Serving) -> tuple[Reading, ...]:
+def service(served: Serving, since: str) -> tuple[Reading, ...]:
     """How long answers take to begin, and what is in flight now."""
     median = f"half within {words.seconds(served.first_token_p50_s)}; off histograms, approximate"
     waiting = served.in_flight_note or ", ".join(
@@ -88,7 +89,7 @@ def service(served: Serving) -> tuple[Reading, ...]:
             unit="seconds",
             value=served.first_token_p95_s,
             beside=median if served.first_token_p95_s is not None else "no answer has told when it began",
-            link="/fleet",
+            link=f"/fleet?since={since}",
         ),
         Reading(
             name="In flight now", unit="count", value=served.in_flight,
@@ -97,7 +98,7 @@ def service(served: Serving) -> tuple[Reading, ...]:
     )  # fmt: skip
 
 
-def gpus(fleets: Sequence[FleetUse]) -> Reading:
+def gpus(fleets: Sequence[FleetUse], since: str) -> Reading:
     """What of the rent was used, over the fleets where both are known, and what the rest cost."""
     known = [use for use in fleets if use.idle is not None and use.rent]
     if not known:
@@ -112,7 +113,7 @@ def gpus(fleets: Sequence[FleetUse]) -> Reading:
         value=share(max(rent - idle, 0), rent),
         beside=told + (f"; {words.plural(left_out, 'fleet')} unknown" if left_out else ", an estimate"),
         kind="copper",
-        link="/fleet",
+        link=f"/fleet?since={since}",
     )
 
 
@@ -131,7 +132,7 @@ def untagged(context: Context, day: CostQuery, total: Sums) -> Reading:
         value=share(missing[worst], total.requests),
         beside=f"without {told}" if total.requests else "no request",
         kind="copper",
-        link=f"/costs?since=24h&by={worst}",
+        link=f"/costs?since={iso(day.since_ns)}&by={worst}",
     )
 
 
@@ -139,7 +140,3 @@ def _beside(daily: Sequence[str | None], what: str) -> str:
     """The middle of the days before today, to compare with."""
     known = sorted(Decimal(amount) for amount in daily[:-1] if amount is not None)
     return f"{what}; {words.usd(str(known[len(known) // 2]))} on a middling day" if known else what
-
-
-def _numbers(amounts: Sequence[str | None]) -> tuple[float | None, ...]:
-    return tuple(None if amount is None else float(amount) for amount in amounts)

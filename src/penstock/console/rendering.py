@@ -8,7 +8,6 @@ from markupsafe import Markup, escape
 
 from penstock.console import flows, words
 from penstock.console.charts import spend_chart
-from penstock.console.context import Standing
 from penstock.console.costs import drill
 from penstock.console.figures import bars, gauge, sparkline
 from penstock.console.figures.columns import round_up
@@ -45,7 +44,6 @@ def environment(address_of: Callable[[str], str]) -> Environment:
         "stack": bars.stack,
         "gauge": plan_gauge,
         "figure": figure,
-        "month_of": month_of,
         "plan_hint": plan_hint,
         "spend_chart": spend_chart,
         "sparkline": sparkline.sparkline,
@@ -73,11 +71,6 @@ def figure(reading: Reading) -> str:
     """A reading in its unit."""
     write: dict[str, Callable[[Any], str]] = {"usd": words.usd, "share": words.percent, "seconds": words.seconds, "count": words.count}
     return known(None if reading.value is None else write[reading.unit](reading.value))
-
-
-def month_of(standing: Standing) -> str:
-    """The month that a page was made in, as the address bar names it."""
-    return words.moment(standing.as_of_ns, standing.timezone, "%Y-%m")
 
 
 def plan_hint(pace_usd: str | None) -> str:

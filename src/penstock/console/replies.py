@@ -90,6 +90,10 @@ class Writer:
             return _json_problem(503, message, hint)
         return self._html(503, "away.html", page=page, view=None, address=None, problem={"message": message, "hint": hint, "link": link})
 
+    def failed(self, *, html: bool) -> Reply:
+        """500: the fault is ours, and the log says which."""
+        return self.problem(500, "The console failed at this page", "Model calls go on. The log says what failed; try again", html=html)
+
     def denied(self, denied: Denied, *, html: bool) -> Reply:
         """401 or 403: who may look is told, and nothing of the ledger."""
         reply = self.problem(denied.status, denied.message, denied.hint, html=html)

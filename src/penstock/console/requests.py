@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.console import words
 from penstock.console.context import Context, View
-from penstock.console.costs import period_words, windows
+from penstock.console.periods import period_words, windows
 from penstock.console.query import Address, read_address
 from penstock.console.streams import Busy, Sources
 from penstock.domain.ledger.measures import CostQuery

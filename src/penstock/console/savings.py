@@ -4,10 +4,11 @@ import msgspec
 
 from penstock.console import words
 from penstock.console.context import Context, Sheet, View
-from penstock.console.costs import period_words, steps_of, windows
+from penstock.console.periods import period_words, steps_of, windows
 from penstock.console.query import Address
 from penstock.domain.units import usd
 from penstock.finops import savings as figures
+from penstock.finops.costs import share
 from penstock.finops.savings import LeverName, SavingsRow
 
 NAMES: dict[LeverName, str] = {"routing": "routing", "exact_cache": "exact cache", "wasted_tries": "tries in vain"}
@@ -76,13 +77,13 @@ def build(context: Context, address: Address) -> SavingsView:
         counterfactual_usd=_usd(found.counterfactual),
         paid_usd=_usd(found.paid),
         saved_usd=_usd(found.saved),
-        saved_share=None if found.saved_share is None else float(found.saved_share),
+        saved_share=share(found.saved, found.counterfactual),
         levers=tuple(
             LeverView(
                 lever=lever.name,
                 name=NAMES[lever.name],
                 saved_usd=_usd(lever.amount),
-                share=lever.amount / found.counterfactual if found.counterfactual else None,
+                share=share(lever.amount, found.counterfactual),
                 requests=lever.requests,
                 meaning=lever.meaning,
             )
@@ -116,7 +117,7 @@ def _group(row: SavingsRow, by: tuple[str, ...]) -> Group:
         counterfactual_usd=_usd(found.counterfactual),
         paid_usd=_usd(found.paid),
         saved_usd=_usd(found.saved),
-        saved_share=None if found.saved_share is None else float(found.saved_share),
+        saved_share=share(found.saved, found.counterfactual),
         levers_usd={lever.name: _usd(lever.amount) for lever in found.levers},
     )
 
@@ -124,13 +125,13 @@ def _group(row: SavingsRow, by: tuple[str, ...]) -> Group:
 def _answer(address: Address, found: figures.Savings) -> str:
     if not found.compared:
         return f"That is unknown: no request {period_words(address)} has both a cost and a baseline to compare it with."
-    share = "" if found.saved_share is None else f" ({words.percent(float(found.saved_share), 0)})"
+    part = "" if found.saved_share is None else f" ({words.percent(float(found.saved_share), 0)})"
     whole = f"{words.usd(_usd(found.counterfactual))} on the baseline became {words.usd(_usd(found.paid))} paid {period_words(address)}"
     if found.saved < 0:
         return f"They cost more than they earn: {whole}."
     best = max(found.levers, key=lambda lever: lever.amount)
     most = f" Most of it by {NAMES[best.name]}: {words.usd(_usd(best.amount))}." if best.amount > 0 else ""
-    return f"{words.usd(_usd(found.saved))}{share}: {whole}.{most}"
+    return f"{words.usd(_usd(found.saved))}{part}: {whole}.{most}"
 
 
 def _first(context: Context) -> int:

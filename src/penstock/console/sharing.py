@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -9,26 +10,26 @@ MOST_KEPT = 16
 
 
 class Shared(Generic[T]):
-    """Results by key, for one event loop. Only as much runs at once as is allowed; what fails is not kept."""
+    """Results by key, for one event loop. Only as much runs at once as is allowed, of heavy work one; what fails is not kept."""
 
     def __init__(self, fresh_s: float, at_once: int) -> None:
         self._fresh_s = fresh_s
-        self._gate = asyncio.Semaphore(at_once)
+        self._gate, self._heavy = asyncio.Semaphore(at_once), asyncio.Lock()
         self._running: dict[str, asyncio.Task[T]] = {}
         self._kept: dict[str, T] = {}
 
-    async def get(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
+    async def get(self, key: str, make: Callable[[], Awaitable[T]], *, heavy: bool = False) -> T:
         """The result of `make`, or of the one who asked for the same just before. Raises what `make` raises."""
         if key in self._kept:
             return self._kept[key]
         task = self._running.get(key)
         if task is None:
-            task = self._running[key] = asyncio.create_task(self._make(key, make))
+            task = self._running[key] = asyncio.create_task(self._make(key, make, heavy))
         return await asyncio.shield(task)  # who goes away leaves the others their result
 
-    async def _make(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
+    async def _make(self, key: str, make: Callable[[], Awaitable[T]], heavy: bool) -> T:
         try:
-            async with self._gate:
+            async with self._heavy if heavy else nullcontext(), self._gate:  # heavy work waits before it takes a place from others
                 result = await make()
         finally:
             del self._running[key]

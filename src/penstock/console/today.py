@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,7 +25,7 @@ from penstock.finops.serving import serving
 from penstock.finops.window import Window, iso
 
 NO_PLAN = Budget(name="this month", limit="1 USD / month")
-"""asks the plan for the month's spend and pace where no budget is stated; its limit is not looked at"""
+"""asks the plan for the month's spend and pace; its limit is not looked at"""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[float, ...]
     verdict: Literal["over", "ahead", "on plan", "unknown"]
     note: str
+    link: str
+    """the costs of this period"""
+
+
+class Month(msgspec.Struct, frozen=True, kw_only=True):
+    """What this month costs, plan or no plan: its requests, and apart from them the rent that stood idle."""
+
+    period: str
+    spent_usd: str | None
+    pace_usd: str | None
+    idle_usd: str | None
+    """None: no fleet's is known"""
+    beside: str
+    """what `spent_usd` leaves out, in a clause"""
+    link: str
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -67,8 +83,7 @@ class Today(View, frozen=True, kw_only=True):
 
     empty: bool
     plans: tuple[Plan, ...]
-    month: Plan
-    """what this month costs, plan or no plan"""
+    month: Month
     alerts: tuple[Alert, ...]
     findings: tuple[Finding, ...]
     since: str
@@ -88,7 +103,7 @@ def build(context: Context, address: Address) -> Today:
     hour = now_ns // HOUR_NS * HOUR_NS  # whole hours, which the store keeps the sums of
     day = CostQuery(since_ns=hour - DAY_NS, until_ns=hour + HOUR_NS)
     statuses = plan_status(settings.budgets, context.ledger, now_ns, context.zone)
-    month = _plan(plan_status([NO_PLAN], context.ledger, now_ns, context.zone)[0], now_ns, context.zone)
+    month = _month(context)
     plans = tuple(_plan(status, now_ns, context.zone) for status in statuses)
     window = Window(day.since_ns, day.until_ns, context.zone, "since this hour yesterday")
     month_window = Window(hour - DAYS * DAY_NS, day.until_ns, context.zone, "thirty days")
@@ -99,7 +114,7 @@ def build(context: Context, address: Address) -> Today:
     total = Sums()
     for sums in by_tier.values():
         total.add(sums)
-    empty = context.ledger.span() is None
+    empty, since = context.ledger.span() is None, iso(day.since_ns)
     return Today(
         answer=answer(plans, month, empty),
         standing=context.standing(context.report(covered).coverage),
@@ -108,12 +123,12 @@ def build(context: Context, address: Address) -> Today:
         month=month,
         alerts=_alerts(statuses),
         findings=findings(context, fleets_month),
-        since=iso(day.since_ns),
+        since=since,
         since_ns=day.since_ns,
         readings=(
-            *readings.money(total, days, settings.server.baseline),
-            *readings.service(serving(context.ledger, day, context.gauges)),
-            readings.gpus(fleets),
+            *readings.money(total, days, settings.server.baseline, since),
+            *readings.service(serving(context.ledger, day, context.gauges), since),
+            readings.gpus(fleets, since),
             readings.untagged(context, day, total),
         ),
         days=days,
@@ -152,7 +167,38 @@ def _plan(status: BudgetStatus, now_ns: int, zone: str) -> Plan:
         marks=tuple(mark / 100 for mark, _ in status.marks),
         verdict=verdict,
         note=status.note,
+        link=_costs_link(status, zone),
     )
+
+
+def _month(context: Context) -> Month:
+    status = plan_status([NO_PLAN], context.ledger, context.now_ns, context.zone)[0]
+    name, window = _period(status, context.zone), Window(status.since_ns, status.until_ns, context.zone, "this month")
+    uses = fleet_use(context.settings, context.ledger, window, context.now_ns)
+    known = [use.idle for use in uses if use.idle is not None]
+    idle = format_usd(sum(known)) if known else None
+    least = "at least " if len(known) < len(uses) else ""
+    beside = f"{least}{words.usd(idle)} of idle rent in {name} beside it" if known else f"idle rent in {name} is unknown"
+    return Month(
+        period=name,
+        spent_usd=format_usd(status.spent),
+        pace_usd=format_usd(status.pace),
+        idle_usd=idle,
+        beside=f"requests only; {beside}" if uses else "requests only; no rented hardware is configured",
+        link=f"/fleet?since={_since(status, context.zone)}",
+    )
+
+
+def _costs_link(status: BudgetStatus, zone: str) -> str:
+    where = [("where", f"{key}={value}") for key, value in status.where.items()]
+    return f"/costs?{urlencode([('since', _since(status, zone)), *where])}"
+
+
+def _since(status: BudgetStatus, zone: str) -> str:
+    """The begin of a budget's period as the address bar names it; a month is named as such."""
+    begin = datetime.fromtimestamp(status.since_ns / 10**9, ZoneInfo(zone))
+    monthly = not status.rolling and status.until_ns - status.since_ns > 8 * DAY_NS
+    return f"{begin:%Y-%m}" if monthly else iso(status.since_ns)
 
 
 def _period(status: BudgetStatus, zone: str) -> str:
@@ -164,7 +210,7 @@ def _period(status: BudgetStatus, zone: str) -> str:
     return "this week" if length > 2 * DAY_NS else "today" if length > DAY_NS // 2 else "this hour"
 
 
-def answer(plans: Sequence[Plan], month: Plan, empty: bool) -> str:
+def answer(plans: Sequence[Plan], month: Month, empty: bool) -> str:
     """Whether spend is on plan, by the widest budget; then which others are not."""
     if empty:
         return "Nothing has been spent: no request has come through yet."

@@ -19,7 +19,7 @@ def usd(amount: str | None, places: int | None = None) -> str:
     least = Decimal(1).scaleb(-places)
     sign = MINUS if value < 0 else ""
     if 0 < abs(value) < least / 2:
-        return f"{sign}<${least:f}"
+        return f"<${least:f}"  # whatever its sign: too small to matter
     return f"{sign}${abs(value).quantize(least, ROUND_HALF_EVEN):,f}"
 
 
@@ -35,7 +35,8 @@ def signed_usd(amount: str | None, places: int | None = None) -> str:
     """A difference: `+$120`, `-$3.07`."""
     if amount is None:
         return UNKNOWN
-    return ("+" if Decimal(amount) > 0 else "") + usd(amount, places)
+    written = usd(amount, places)
+    return f"+{written}" if Decimal(amount) > 0 and not written.startswith("<") else written
 
 
 def count(number: int | None) -> str:
@@ -56,15 +57,17 @@ def percent(share: float | None, digits: int = 1) -> str:
     cut = int(Decimal(repr(share)) * 100 * steps)
     whole, part = divmod(abs(cut), steps)
     if not cut and share:
-        return f"{MINUS if share < 0 else ''}<{1 / steps:.{digits}f}{NARROW}%"
+        return f"<{1 / steps:.{digits}f}{NARROW}%"
     text = f"{whole}.{part:0{digits}d}".rstrip("0").rstrip(".") if digits else str(whole)
     return f"{MINUS if share < 0 else ''}{text}{NARROW}%"
 
 
 def seconds(value: float | None) -> str:
-    """`420 ms`, `1.2 s`, `3 min`."""
+    """`0.42 ms`, `420 ms`, `1.2 s`, `3 min`."""
     if value is None:
         return UNKNOWN
+    if value < 0.01:
+        return f"{value * 1000:.2g}{NARROW}ms"
     if value < 1:
         return f"{value * 1000:.0f}{NARROW}ms"
     if value < 120:

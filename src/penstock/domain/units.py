@@ -6,6 +6,7 @@ Text that does not parse raises `UnitError`, whose message says what would have 
 
 import re
 from decimal import Decimal, InvalidOperation
+from typing import overload
 
 NANO_PER_USD = 10**9
 
@@ -77,6 +78,14 @@ def nano_from_usd(amount: Decimal | str) -> int:
 def usd(nano: int) -> Decimal:
     """Nano-USD -> exact USD with nine decimals."""
     return Decimal(nano).scaleb(-9)
+
+
+@overload
+def format_usd(nano: int) -> str: ...
+
+
+@overload
+def format_usd(nano: int | None) -> str | None: ...
 
 
 def format_usd(nano: int | None) -> str | None:

@@ -171,6 +171,8 @@ def _key(name: str) -> str:
     key = normal_tag(name.strip())
     if not key:
         raise QueryError("a grouping key is empty", "write keys with commas between them, such as `--by team,model`")
+    if not key.isprintable():
+        raise QueryError("a grouping key holds a character that cannot be shown", "write keys with commas between them: `--by team,model`")
     if key in MEASURES:
         raise QueryError(f"`{key}` is a measure, not a key", "group by a tag, a field such as `model` or `upstream`, or by `day`")
     return key

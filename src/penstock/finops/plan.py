@@ -3,6 +3,7 @@
 Nothing is enforced or sent here; what is unknown (unpriced requests) is told beside the spend, which is then a lower bound.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -139,15 +140,21 @@ def _pace(spent: int | None, since: int, until: int, now_ns: int, first_ns: int 
 
 def _alerts(status: BudgetStatus) -> tuple[str, ...]:
     share = status.share
-    if share is None:
+    if share is None or status.limit is None:
         return ()
+    limit = re.sub(r"^\d+", lambda number: f"{int(number[0]):,}", status.limit_text.strip())
     if share >= 1:
-        return (f"{status.name}: {float(share * 100):.0f} % of {status.limit_text} is spent",)
+        return (f"{status.name}: {_cut(share)} % of {limit} is spent",)
     passed = [mark for mark, done in status.marks if done]
-    found = [f"{status.name}: past the {max(passed):g} % mark of {status.limit_text}"] if passed else []
-    if status.limit is not None and status.pace is not None and status.pace > status.limit:
-        found.append(f"{status.name}: at this pace {float(Fraction(status.pace, status.limit) * 100):.0f} % of {status.limit_text}")
+    found = [f"{status.name}: past the {max(passed):g} % mark of {limit}"] if passed else []
+    if status.pace is not None and status.pace > status.limit:
+        found.append(f"{status.name}: at this pace {_cut(Fraction(status.pace, status.limit))} % of {limit}")
     return tuple(reversed(found))
+
+
+def _cut(share: Fraction) -> str:
+    """A share in percent, cut to one decimal as the pages do."""
+    return f"{share * 1000 // 1 / 10:g}"
 
 
 def plan_json(statuses: Sequence[BudgetStatus]) -> list[dict[str, object]]:

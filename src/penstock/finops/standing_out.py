@@ -1,12 +1,15 @@
 """What stands out: features that suddenly spend more, hardware that nobody uses, a cache that pays. Pure laws over daily sums.
 
 The law for spend: a day stands out when it costs at least `RATIO` times the usual day and exceeds it by more than
-`DEVIATIONS` robust standard deviations and by `LEAST_SHARE` of what all features usually cost a day together. The usual day is
-the median of the `DAYS` days before; days that stood out do not count into it, so a runaway does not become its own excuse,
-until it has gone on for `DAYS` days. Days are UTC. The day that is not over counts with what it has spent and a usual rest.
+`DEVIATIONS` robust standard deviations and by `LEAST_SHARE` of what all features usually cost a day together. Like is compared
+with like: Monday to Friday among themselves, Saturday and Sunday among themselves (with all usual days while fewer than
+`LEAST_DAYS` weekend days are known). The usual day is the median of the `DAYS` days of its kind before, at most `REACH` days
+back; days that stood out do not count into it, so a runaway does not become its own excuse, until it has gone on for `DAYS`
+days. Days are UTC. The day that is not over counts with what it has spent and a usual rest.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from fractions import Fraction
 from statistics import median
 
@@ -20,8 +23,10 @@ from penstock.finops.savings import SavingsRow
 from penstock.finops.window import iso
 
 DAYS = 7
+REACH = 28
+"""days before that are looked through for them: four weekends"""
 LEAST_DAYS = 4
-"""usual days that must be known before anything can stand out"""
+"""usual days that must be known before a day can stand out"""
 RATIO = 2
 DEVIATIONS = 5
 SPREAD = Fraction(14826, 10_000)
@@ -30,8 +35,9 @@ LEAST_SHARE = Fraction(2, 100)
 IDLE_SHARE = Fraction(9, 10)
 CACHE_SHARE = Fraction(1, 4)
 SPEND_RULE = (
-    f"a day that costs at least {RATIO} times the median of the {DAYS} usual days before it, by more than {DEVIATIONS} robust standard "
-    f"deviations and {float(LEAST_SHARE * 100):g} % of all spend; today counts with what it has spent and a usual rest of the day"
+    f"a day that costs at least {RATIO} times the median of the {DAYS} usual days of its kind before it (Monday to Friday, or Saturday and "
+    f"Sunday), by more than {DEVIATIONS} robust standard deviations and {float(LEAST_SHARE * 100):g} % of all spend; today counts with "
+    "what it has spent and a usual rest of the day"
 )
 IDLE_RULE = f"at least {float(IDLE_SHARE * 100):g} % of its rent was idle over the window"
 CACHE_RULE = f"replays saved at least {float(CACHE_SHARE * 100):g} % of what its answers would have cost at list prices"
@@ -42,6 +48,16 @@ class Day(msgspec.Struct, frozen=True):
 
     cost: int
     requests: int
+
+
+class Jump(msgspec.Struct, frozen=True):
+    """A day that stood out, beside the usual day of its kind; `part` of that day is over."""
+
+    day: str
+    spent: Day
+    usual_cost: Fraction
+    usual_requests: Fraction
+    part: Fraction
 
 
 class Rise(msgspec.Struct, frozen=True):
@@ -70,24 +86,26 @@ class Rise(msgspec.Struct, frozen=True):
 
 
 def spend_rises(ledger: Summed, now_ns: int, *, by: tuple[str, ...] = ("team", "feature"), back: int = 14) -> tuple[Rise, ...]:
-    """What stood out in the last `back` days and today (UTC), judged with the `DAYS` days before them as well."""
+    """What stood out in the last `back` days and today (UTC), judged with the `REACH` days before them."""
     today, into = divmod(now_ns, DAY_NS)
-    days = [iso((today - ago) * DAY_NS)[:10] for ago in range(back + DAYS, -1, -1)]
+    days = [iso((today - ago) * DAY_NS)[:10] for ago in range(back + REACH, -1, -1)]
     series: dict[Keys, dict[str, Day]] = {}
-    query = CostQuery(since_ns=(today - back - DAYS) * DAY_NS, until_ns=now_ns, by=("day", *by))
+    query = CostQuery(since_ns=(today - back - REACH) * DAY_NS, until_ns=now_ns, by=("day", *by))
     for (day, *keys), sums in ledger.sums(query):
         if day is not None and sums.requests:
             series.setdefault(tuple(keys), {})[day] = Day(sums.cost, sums.requests)
-    return rises(series, days, Fraction(into, DAY_NS))
+    return rises(series, days, Fraction(into, DAY_NS), back + 1)
 
 
-def rises(series: Mapping[Keys, Mapping[str, Day]], days: Sequence[str], elapsed: Fraction) -> tuple[Rise, ...]:
+def rises(series: Mapping[Keys, Mapping[str, Day]], days: Sequence[str], elapsed: Fraction, judged: int | None = None) -> tuple[Rise, ...]:
     """What stood out on any of `days` (in order, without gaps; the last is today, of which `elapsed` is over): largest excess first.
 
     A feature without a day spent nothing on it; it is judged from its own first day on, when there are usual days to compare with.
+    `judged`: only what went on in so many of the last days is told.
     """
     usual_all = _usual_total(series, days[:-1])
-    found = [rise for keys, spent in series.items() for rise in _rises_of(keys, spent, days, elapsed, usual_all)]
+    first = days[-judged] if judged is not None else days[0]
+    found = [rise for keys, spent in series.items() for rise in _rises_of(keys, spent, days, elapsed, usual_all) if rise.last_day >= first]
     return tuple(sorted(found, key=lambda rise: (not rise.ongoing, -rise.excess)))
 
 
@@ -99,51 +117,59 @@ def _usual_total(series: Mapping[Keys, Mapping[str, Day]], days: Sequence[str]) 
 
 def _rises_of(keys: Keys, spent: Mapping[str, Day], days: Sequence[str], elapsed: Fraction, usual_all: Fraction) -> Iterable[Rise]:
     begun = next((index for index, day in enumerate(days) if day in spent), len(days))
-    usual: list[Day] = []
-    run: list[tuple[str, Day]] = []
-    nothing = Day(0, 0)
+    usual: dict[bool, list[Day]] = {False: [], True: []}
+    run: list[Jump] = []
     for day in days[begun:]:
-        today = day == days[-1]
-        here = spent.get(day, nothing)
-        if _stands_out(here.cost, usual, (1 - elapsed) if today else Fraction(0), usual_all):
-            run.append((day, here))
+        here, part, own = spent.get(day, Day(0, 0)), elapsed if day == days[-1] else Fraction(1), usual[_at_weekend(day)]
+        alike = [*usual[False], *own] if _at_weekend(day) and len(own) < LEAST_DAYS else own
+        if _stands_out(here.cost, alike, 1 - part, usual_all):
+            run.append(Jump(day, here, _middle([each.cost for each in alike]), _middle([each.requests for each in alike]), part))
+            if alike is not own:
+                own.append(here)  # perhaps weekends are just so: nothing like it was known
             if len(run) < DAYS:
                 continue
-            yield _rise(keys, run, usual, ongoing=today)  # it has become the usual
-            usual, run = [each for _, each in run], []
-        elif not today:
-            if run:
-                yield _rise(keys, run, usual, ongoing=False)
+            yield _rise(keys, run, days)  # it has become the usual
+            usual = {kind: [jump.spent for jump in run if _at_weekend(jump.day) == kind] for kind in usual}
             run = []
-            usual = [*usual, here][-DAYS:]
+        elif day != days[-1]:
+            if run:
+                yield _rise(keys, run, days)
+            run = []
+            usual[_at_weekend(day)] = [*own, here][-DAYS:]
     if run:
-        yield _rise(keys, run, usual, ongoing=run[-1][0] in days[-2:], elapsed=elapsed if run[-1][0] == days[-1] else None)
+        yield _rise(keys, run, days)
+
+
+def _at_weekend(day: str) -> bool:
+    return date.fromisoformat(day).weekday() >= 5
+
+
+def _middle(amounts: Sequence[int]) -> Fraction:
+    return Fraction(median(amounts))
 
 
 def _stands_out(cost: int, usual: Sequence[Day], rest: Fraction, usual_all: Fraction) -> bool:
     if len(usual) < LEAST_DAYS:
         return False
     costs = [day.cost for day in usual]
-    middle = Fraction(median(costs))
+    middle = _middle(costs)
     spread = Fraction(median([abs(each - middle) for each in costs])) * SPREAD
     expected = cost + middle * rest
     excess = expected - middle
     return expected >= RATIO * middle and excess > DEVIATIONS * spread and excess > LEAST_SHARE * usual_all and excess > 0
 
 
-def _rise(keys: Keys, run: Sequence[tuple[str, Day]], usual: Sequence[Day], *, ongoing: bool, elapsed: Fraction | None = None) -> Rise:
-    """`elapsed`: how much of the run's last day is over, when that is today."""
-    days = len(run) if elapsed is None else len(run) - 1 + elapsed
+def _rise(keys: Keys, run: Sequence[Jump], days: Sequence[str]) -> Rise:
     return Rise(
         keys=keys,
-        first_day=run[0][0],
-        last_day=run[-1][0],
+        first_day=run[0].day,
+        last_day=run[-1].day,
         days=len(run),
-        cost=sum(day.cost for _, day in run),
-        usual=round(Fraction(median([day.cost for day in usual])) * days),
-        requests=sum(day.requests for _, day in run),
-        usual_requests=round(Fraction(median([day.requests for day in usual])) * days),
-        ongoing=ongoing,
+        cost=sum(jump.spent.cost for jump in run),
+        usual=round(sum((jump.usual_cost * jump.part for jump in run), Fraction(0))),
+        requests=sum(jump.spent.requests for jump in run),
+        usual_requests=round(sum((jump.usual_requests * jump.part for jump in run), Fraction(0))),
+        ongoing=run[-1].day in days[-2:],
     )
 
 

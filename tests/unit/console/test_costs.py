@@ -8,6 +8,7 @@ import pytest
 from penstock.config.settings import Settings
 from penstock.console.context import Context
 from penstock.console.costs import Costs, build, drill, sheet
+from penstock.console.periods import period_words
 from penstock.console.query import Address, read_address
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import UsageRecord
@@ -67,6 +68,7 @@ def test_the_dearest_is_named_and_compared() -> None:
 def test_without_a_window_before_nothing_is_compared() -> None:
     view, _ = page("since=2026-11")
     assert not view.compared and "before" not in view.answer
+    assert {row.before_usd for row in (*view.rows, view.total)} == {row.change_usd for row in view.rows} == {None}
 
 
 @pytest.mark.parametrize(("sort", "first"), [("name", "coding"), ("requests", "coding"), ("change", "search"), ("saved", "search")])
@@ -101,3 +103,16 @@ def test_nobody_in_an_empty_window() -> None:
     view, _ = page("", [])
     assert view.answer == "Nobody: no request was answered in the last 30 days."
     assert view.total.cost_usd == "0.000000000" and view.total.cp1kt_usd is None
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("since=7d", "in the last 7 days"), ("since=1h", "in the last 1 hour"), ("since=1.5d", "in the last 1.5d"),
+        ("since=2026-10-02&until=2h", "from 2026-10-02 until 2h"), ("since=2026-10", "in October 2026"),
+        ("since=2026-10-02", "since 2026-10-02"), ("since=2026-10-02T10:00:00Z", "since 2 Oct 10:00"),
+        ("since=2026-10-02&until=2026-10-05", "from 2026-10-02 until 2026-10-05"),
+    ],
+)  # fmt: skip
+def test_a_window_in_a_sentence(query: str, said: str) -> None:
+    assert period_words(read_address("/costs", query, now_ns=NOW_NS, timezone="UTC", since="30d")) == said

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.console.query import Address, read_address
+from penstock.adapters.stores.cubes import SUMS_CUBE
+from penstock.console.query import ROLLED_UP, Address, read_address
 from penstock.finops.costs import QueryError
 from penstock.finops.window import WindowError
 
@@ -49,7 +50,13 @@ def test_empty_fields_are_as_good_as_absent() -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem", "hint"),
-    [("since=tomorrow", WindowError, "30d"), ("where=team", QueryError, "team=search"), ("by=cost_usd", QueryError, "day")],
+    [
+        ("since=tomorrow", WindowError, "30d"),
+        ("where=team", QueryError, "team=search"),
+        ("by=cost_usd", QueryError, "day"),
+        ("by=%00", QueryError, "team,model"),
+        ("by=a,b,c,d,e,f,g,h,i", QueryError, "filter"),
+    ],
 )
 def test_what_cannot_be_read_is_told(text: str, problem: type[Exception], hint: str) -> None:
     with pytest.raises(problem) as told:
@@ -60,3 +67,16 @@ def test_what_cannot_be_read_is_told(text: str, problem: type[Exception], hint: 
 def test_no_page_has_that_many_fields() -> None:
     with pytest.raises(ValueError, match="fields"):
         read("&".join(f"where=a{number}=b" for number in range(100)))
+
+
+def test_what_needs_every_record_is_asked_of_one_day_unless_a_window_is_named() -> None:
+    day_ns = 86_400 * 10**9
+    for text in ("by=user", "by=team,user", "where=user=ada"):
+        address = read(text)
+        assert (address.apart, address.window.since_ns, address.since) == (("user",), NOW_NS - day_ns, None)
+        assert read(f"{text}&since=7d").window.since_ns == NOW_NS - 7 * day_ns
+    assert (read("by=team").apart, read("by=team").window.since_ns) == ((), NOW_NS - 30 * day_ns)
+
+
+def test_the_keys_without_every_record_are_those_that_the_store_keeps_sums_of() -> None:
+    assert {*ROLLED_UP} == {*SUMS_CUBE.keys, "day", "hour"}

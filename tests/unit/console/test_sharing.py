@@ -78,3 +78,31 @@ def test_only_so_much_at_once() -> None:
 
     asyncio.run(ask())
     assert max(most) == 2
+
+
+def test_of_heavy_work_one_at_once_and_the_rest_need_not_wait_for_it() -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    async def ask() -> list[int]:
+        shared: Shared[int] = Shared(10, 2)
+        release = asyncio.Event()
+
+        async def heavy() -> int:
+            running.append(1)
+            most.append(len(running))
+            await release.wait()
+            running.pop()
+            return 1
+
+        async def light() -> int:
+            return 2
+
+        waiting = [asyncio.create_task(shared.get(f"heavy {number}", heavy, heavy=True)) for number in range(3)]
+        await asyncio.sleep(0)
+        found = await asyncio.wait_for(shared.get("light", light), 1)
+        release.set()
+        return [found, *await asyncio.gather(*waiting)]
+
+    assert asyncio.run(ask()) == [2, 1, 1, 1]
+    assert max(most) == 1

@@ -21,6 +21,7 @@ def test_usd_of_a_column() -> None:
     assert [words.usd(amount, places) for amount in ("12.5", "0.001", "0")] == ["$12.50", "<$0.01", "$0.00"]
     assert words.signed_usd("3", 2) == "+$3.00"
     assert words.signed_usd("-3", 2) == "\u2212$3.00"
+    assert [words.signed_usd(amount, 0) for amount in ("0.3", "-0.3", "0")] == ["<$1", "<$1", "$0"]
 
 
 @pytest.mark.parametrize(("share", "shown"), [(1.0, "100"), (0.99999, "99.9"), (0.5, "50"), (0.0004, "<0.1"), (0.0, "0"), (1.116, "111.6")])
@@ -30,7 +31,13 @@ def test_percent_is_cut(share: float, shown: str) -> None:
 
 def test_other_figures() -> None:
     assert [words.count(number) for number in (None, 12, 12_345, 123_456, 7_654_321)] == ["unknown", "12", "12,345", "123k", "7.65M"]
-    assert [words.seconds(value) for value in (None, 0.42, 1.234, 300)] == ["unknown", "420\u202fms", "1.23\u202fs", "5\u202fmin"]
+    assert [words.seconds(value) for value in (None, 0.00042, 0.42, 1.234, 300)] == [
+        "unknown",
+        "0.42\u202fms",
+        "420\u202fms",
+        "1.23\u202fs",
+        "5\u202fmin",
+    ]
     assert words.moment(1_795_262_400 * 10**9, "Asia/Kolkata") == "21 Nov 17:30:00"
     assert words.join(["a", "b", "c"]) == "a, b and c"
     assert (words.plural(1, "request"), words.plural(2, "request")) == ("1 request", "2 requests")

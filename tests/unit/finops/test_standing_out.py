@@ -1,6 +1,7 @@
 """What stands out: a runaway does, a weekend does not, and nothing does before there is anything to compare with."""
 
 import random
+from datetime import date, timedelta
 from fractions import Fraction
 
 import msgspec
@@ -53,6 +54,35 @@ def test_an_ordinary_week_is_quiet(seed: int, weekday: float, weekend: float) ->
             usd = week(weekday * number, weekend * number, seed * 10 + number, 0.25)
             series["t", str(number)] = spend(*usd[:-1], usd[-1] * float(elapsed))
         assert found(series, elapsed) == []
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+@pytest.mark.parametrize("first", range(21, 35))
+@pytest.mark.parametrize(("weekday", "weekend"), [(20, 1), (10, 4), (10, 10), (2, 20)])
+def test_only_the_days_of_an_incident_stand_out_whatever_the_weekday(first: int, length: int, weekday: float, weekend: float) -> None:
+    """Also when the days before are all of a weekend, or the incident hides the week from the days after it."""
+    days = [(date(2026, 10, 1) + timedelta(days=number)).isoformat() for number in range(43)]
+    rng = random.Random(first)
+    usual = [(weekend if date.fromisoformat(day).weekday() >= 5 else weekday) * rng.uniform(0.8, 1.2) for day in days]
+    spent = {day: Day(round(amount * USD), 10) for day, amount in zip(days, usual, strict=True)}
+    for day in days[first : first + length]:
+        spent[day] = Day(spent[day].cost + 150 * USD, 3000)
+    found = rises({("engineering", "code"): spent}, days, WHOLE, 22)
+    assert [(each.first_day, each.last_day, each.days) for each in found] == [(days[first], days[first + length - 1], length)]
+    assert found[0].usual == pytest.approx(sum(usual[first : first + length]) * USD, rel=0.4), "as many usual days of the same kinds"
+
+
+def test_a_working_saturday_is_measured_against_saturdays() -> None:
+    agent = week(10, 1)
+    agent[20] = 10  # 21 November 2026, a Saturday
+    assert [(each.first_day, each.ongoing) for each in found({("a",): spend(*agent)})] == [("2026-11-21", True)]
+
+
+def test_what_is_over_is_not_told_again() -> None:
+    agent = week(10, 10)
+    agent[12] = 100
+    series: dict[Keys, dict[str, Day]] = {("a",): spend(*agent)}
+    assert [len(rises(series, DAYS, WHOLE, judged)) for judged in (9, 10)] == [0, 1]
 
 
 def test_yesterday_counts_as_ongoing_and_an_older_day_does_not() -> None:

@@ -18,8 +18,9 @@ def bar(share: float | None, title: str, kind: str = "water") -> Markup:
 def stack(parts: Sequence[tuple[str, float, str]], title: str, desc: str = "") -> Markup:
     """Parts of a whole: (what it is, share, class), from left to right."""
     body, x = "", 0.0
-    for label, share, kind in parts:
+    for number, (label, share, kind) in enumerate(parts, 1):
         width = share * 400
-        body += rect(x, 0, max(width - 1, 0.5), 14, kind, label)
+        gap = 1 if number < len(parts) else 0
+        body += rect(x, 0, max(width - gap, 0.5), 14, kind, label)
         x += width
     return frame(400, 14, body, title, desc, kind="stack")

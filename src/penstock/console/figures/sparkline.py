@@ -9,8 +9,12 @@ from penstock.console.figures.svg import frame, n
 WIDTH, HEIGHT = 120, 24
 
 
-def sparkline(values: Sequence[float | None], title: str, kind: str = "", running: bool = False) -> Markup:
-    """Values in order, from zero up. `running`: the last one is of a time that is not over, so the way to it is dotted."""
+def sparkline(amounts: Sequence[str | float | None], title: str, kind: str = "", running: bool = False) -> Markup:
+    """Amounts (money as decimal text) in order, from zero up.
+
+    `running`: the last one is of a time that is not over, so the way to it is dotted.
+    """
+    values = [None if amount is None else float(amount) for amount in amounts]
     known = [value for value in values if value is not None]
     top = max(known, default=0) or 1
     step = WIDTH / max(len(values) - 1, 1)

@@ -141,6 +141,10 @@
     });
   }
 
+  // A page that takes its time looks like it.
+  document.addEventListener("htmx:before:request", () => page()?.setAttribute("aria-busy", "true"));
+  document.addEventListener("htmx:finally:request", () => page()?.removeAttribute("aria-busy"));
+
   // What is no page of ours (the console is away, or wants a key again) is shown as it is.
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
