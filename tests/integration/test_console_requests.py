@@ -15,7 +15,9 @@ from urllib.parse import quote
 import pytest
 
 from penstock import bootstrap
+from penstock.config.load import parse
 from penstock.config.settings import Settings
+from penstock.console.pages import PAGES
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.explain import explain, explanation_json
 from penstock.finops.request_rows import columns
@@ -248,6 +250,26 @@ def test_an_empty_ledger_has_every_page(tmp_path: Path) -> None:
             assert re.search(r'<p class="answer">\s*\S', rig.page(page))
         assert rig.get("/requests.csv")[0] == 200
         assert rig.get("/requests/req_1", accept="text/html")[0] == 404
+
+
+BARE = """
+version = 1
+[server]
+listen = "127.0.0.1:4100"
+store = "sqlite:///{folder}/ledger.db"
+journal = "{folder}/journal"
+"""
+ENGINE = '[upstreams.api]\nbase_urls = ["http://127.0.0.1:9/v1"]\n'
+MODEL = '[models."llama-8b"]\nupstream = "api"\n'
+
+
+@pytest.mark.parametrize("more", ["", ENGINE, ENGINE + MODEL], ids=["nothing", "no model", "no route"])
+def test_every_page_opens_on_the_smallest_configs(tmp_path: Path, more: str) -> None:
+    with console(parse(BARE.format(folder=tmp_path) + more, {})) as rig:
+        for page in PAGES:
+            if "{" not in page.path:
+                assert re.search(r'<p class="answer">\s*\S', rig.page(page.path))
+        assert ("llama-8b" if MODEL in more else "auto") in rig.page("/")
 
 
 def test_a_store_that_goes_away_and_comes_back(tmp_path: Path) -> None:

@@ -210,6 +210,9 @@ async def _watch(wishes: Wishes, scene: "Stage", player: "Player", screen: "Scre
         while not stop.is_set() and (until is None or loop.time() < until):
             scene.check()
             if draw is not None:
+                if not sys.stdout.isatty():  # closed; a `make` above us takes the hang-up for itself
+                    stop.set()
+                    break
                 draw(await asyncio.to_thread(cost_figures, settings, by=BY, since=since), player.tally)
             pause = REFRESH_S if until is None else min(REFRESH_S, max(until - loop.time(), 0))
             with suppress(TimeoutError):

@@ -58,7 +58,7 @@ def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...
                 brief=f"{_name(row.keys, keys)}: the cache pays",
                 amount_usd=format_usd(levers["exact_cache"]),
                 first_day=None,
-                link=_link(keys, row.keys, by="cache"),
+                link=_link("/savings", keys, row.keys, by="model"),
                 rule=CACHE_RULE,
             )
         )
@@ -78,7 +78,7 @@ def _jump(rise: Rise, keys: Sequence[str], context: Context) -> Finding:
         brief=f"{_name(rise.keys, keys)} begins to spend" + (f" {times}" if times else ""),
         amount_usd=format_usd(rise.excess),
         first_day=rise.first_day,
-        link=_link(keys, rise.keys, by="hour", since=f"{first - timedelta(days=1)}", until=f"{last + timedelta(days=1)}"),
+        link=_link("/costs", keys, rise.keys, by="hour", since=f"{first - timedelta(days=1)}", until=f"{last + timedelta(days=1)}"),
         rule=SPEND_RULE,
         ongoing=rise.ongoing,
     )
@@ -103,10 +103,10 @@ def _name(values: Sequence[str | None], keys: Sequence[str]) -> str:
     return " / ".join(f"no {key}" if value is None else value for key, value in zip(keys, values, strict=False))
 
 
-def _link(keys: Sequence[str], values: Sequence[str | None], *, by: str, since: str = "30d", until: str | None = None) -> str:
+def _link(page: str, keys: Sequence[str], values: Sequence[str | None], *, by: str, since: str = "30d", until: str | None = None) -> str:
     fields = [("since", since), *([("until", until)] if until else []), ("by", by)]
     fields += [("where", f"{key}={value}") for key, value in zip(keys, values, strict=False) if value is not None]
-    return f"/costs?{urlencode(fields)}"
+    return f"{page}?{urlencode(fields)}"
 
 
 def _day(day: date) -> str:

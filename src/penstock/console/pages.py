@@ -49,7 +49,7 @@ PAGES = (
         build=requests.build, since=requests.SINCE,
     ),
     Page(
-        path="/savings", stem="/savings", name="Savings", title="What do the levers earn?", template="savings.html",
+        path="/savings", stem="/savings", name="Savings", title="What do we save?", template="savings.html",
         build=savings.build, sheet=savings.sheet, by=("feature",),
     ),
     Page(

@@ -40,7 +40,7 @@ def cannot(x: Exchange, candidate: Candidate) -> Refusal:
         400,
         "input",
         f"the upstream of `{candidate.model}` does not answer {x.request.path[:100]}",
-        "Ask for a model whose upstream does, or add the endpoint to what the upstream `speaks`",
+        "Ask for a model whose upstream does",
         code="endpoint_not_spoken",
         param="model",
     )
