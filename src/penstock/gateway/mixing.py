@@ -31,8 +31,8 @@ def check_dialect(endpoint: str, body: dict[str, Any]) -> None:
         raise Refusal(
             400,
             "input",
-            f"`{field}` is not said like this at this address: it is from a body for {address}",
-            f"POST it to {address}, or write it as this address expects; the model may be the same",
+            f"this is a body for {address}: `{field}` means nothing here",
+            f"POST it to {address}, with the same model if you like, or write it as this address expects",
             code="wrong_dialect",
             param=field,
         )

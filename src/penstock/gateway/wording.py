@@ -56,7 +56,8 @@ def _translated(gateway: Gateway, x: Exchange, candidate: Candidate, endpoint: s
             body.pop("stream_options", None)
         data = _encoded(body)
     except Untranslatable as error:
-        raise Refusal(400, "input", str(error), error.hint, code="not_translatable", param=error.field) from None
+        reason = f"`{candidate.model}` is called at /v1{PATHS[endpoint]}, and this call cannot be said there: {error}"
+        raise Refusal(400, "input", reason, error.hint, code="not_translatable", param=error.field) from None
     return UpstreamCall("POST", PATHS[endpoint], _headers(x, endpoint), data, x.streamed, True)
 
 
