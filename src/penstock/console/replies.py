@@ -82,7 +82,8 @@ class Writer:
 
     def missing(self, path: str, *, html: bool) -> Reply:
         """404: there is no such page."""
-        return self.problem(404, f"There is no page {path[:200]}", "There are /, /costs, /requests, /savings and /fleet, each with .json beside it.", html=html)
+        hint = "There are /, /costs, /requests, /savings and /fleet, and each as data with .json."
+        return self.problem(404, f"There is no page {path[:200]}", hint, html=html)
 
     def away(self, message: str, hint: str, *, html: bool, page: "pages.Page", link: str) -> Reply:
         """503: the ledger cannot be read; says what still works."""

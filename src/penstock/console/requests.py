@@ -28,10 +28,10 @@ from penstock.wire.responder import Responder
 
 SINCE = "24h"
 PAGE = 50
-EXPORTED_AT_ONCE = 2000
+EXPORTED_AT_ONCE = 250
 OFFERED = ("team", "feature", "model", "outcome", "cache")
 MOST_OFFERED = 40
-NICENESS = 10
+NICENESS = 19
 """of the thread that exports: the data plane's workers go first"""
 _AFTER = re.compile(r"(\d{1,19})\.(.{1,200})")
 _CSV = [
