@@ -257,7 +257,7 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
     from penstock.finops.controller import Controller
     from penstock.finops.live import Tail
     from penstock.finops.metrics import MetricsAggregator
-    from penstock.finops.readings import Readings
+    from penstock.finops.momentary import Momentary
 
     traces, tail = open_traces(settings, environ), Tail()
     controller = Controller(
@@ -266,7 +266,7 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
         MetricsAggregator(settings.tags.declared, __version__, providers=providers(settings)),
         log,
         traces=traces,
-        also=Readings(settings.fleets, traces),
+        also=Momentary(settings.fleets, traces),
         tail=tail,
     )
     console = Console(

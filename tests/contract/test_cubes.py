@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,21 +24,6 @@ STRETCH_NS = 20 * DAY_NS
 COMMON = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 ALL = CostQuery(since_ns=-(2**63), until_ns=2**63 - 1)
 Execute = Callable[[str], list[tuple[object, ...]]]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[UsageStore]:
-    store = open_store(url)
-    store.prepare()
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What every usage store does: one law over SQLite and PostgreSQL."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,21 +20,6 @@ from tests.ledger_entries import ADMITTED_NS, ODD_TAGS, RECORD, record, reservat
 
 ALL = CostQuery(since_ns=0, until_ns=2**63 - 1)
 COMMON = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[UsageStore]:
-    store = open_store(url)
-    store.prepare()
-    yield store
-    store.close()
 
 
 @pytest.fixture

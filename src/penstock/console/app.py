@@ -9,15 +9,16 @@ from functools import cache, partial
 from penstock.config.settings import Settings
 from penstock.console.access import Access, Denied
 from penstock.console.assets import Assets
-from penstock.console.context import Context, Gauges, NotHere
+from penstock.console.context import Context, NotHere
 from penstock.console.pages import DETAILS, PAGES, STREAMS, Page, Stream
 from penstock.console.query import Address, read_address
 from penstock.console.replies import Form, Reply, Writer, accepts_html
 from penstock.console.sharing import Shared
-from penstock.console.streams import Busy, Reading, Sources
+from penstock.console.streams import Busy, Last, Reading, Sources
 from penstock.domain.prices.book import PriceBook
 from penstock.finops.costs import QueryError
 from penstock.finops.live import Tail
+from penstock.finops.metrics import Gauges
 from penstock.finops.window import WindowError
 from penstock.ports.journal import JournalError
 from penstock.ports.usage_store import StoreError
@@ -53,7 +54,7 @@ class Console:
         self._settings, self._reading, self._prices, self._tail = settings, reading, cache(prices), tail
         self._price_source, self._gauges, self._clock_ns = price_source, gauges, clock_ns
         self._access, self._log = access, log
-        self._exports = asyncio.Semaphore(EXPORTS_AT_ONCE)
+        self._exports, self._last = asyncio.Semaphore(EXPORTS_AT_ONCE), Last()
         self._assets = Assets()
         self._writer = Writer(self._assets, settings)
         self._shared: Shared[Reply] = Shared(FRESH_S, AT_ONCE)
@@ -84,7 +85,7 @@ class Console:
 
     async def _streamed(self, stream: Stream, request: Request, responder: Responder) -> Reply | None:
         """Lets a stream answer by itself; what kept it from beginning is told as for a page."""
-        sources = Sources(self._settings, self._reading, self._writer, self._tail, self._clock_ns, self._exports)
+        sources = Sources(self._settings, self._reading, self._writer, self._tail, self._clock_ns, self._exports, self._last)
         try:
             await stream(sources, request, responder)
         except (WindowError, QueryError) as problem:

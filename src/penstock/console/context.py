@@ -1,6 +1,6 @@
 """What a page is built from: one consistent reading of the ledger, the settings, the prices, and what the workers said last."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import msgspec
@@ -11,12 +11,10 @@ from penstock.domain.prices.book import PriceBook
 from penstock.finops.costs import CostReport, Coverage, cost_report, share
 from penstock.finops.intake import pending
 from penstock.finops.ledger import Ledger
+from penstock.finops.metrics import Gauges
 from penstock.finops.window import iso
 from penstock.ports.journal import JournalReader
 from penstock.ports.usage_store import Snapshot
-
-Gauges = Mapping[str, Sequence[tuple[tuple[str, ...], float]]]
-"""metric -> (label values, value): what the controller shows on `/metrics`"""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

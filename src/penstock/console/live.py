@@ -5,6 +5,7 @@ An event `rows` holds rows of HTML (or a JSON array), `missed` how many requests
 """
 
 import re
+from functools import partial
 
 import msgspec
 
@@ -27,26 +28,6 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 ]
-
-
-class Rendered:
-    """The rows of the batch that was rendered last: watchers without filters get the very same bytes."""
-
-    def __init__(self) -> None:
-        self._of: tuple[UsageRecord, ...] = ()
-        self._html = b""
-
-    def html(self, sources: Sources, records: tuple[UsageRecord, ...], whole: bool) -> bytes:
-        if whole and records is self._of:
-            return self._html
-        shown = [row(record) for record in records[-MOST_ROWS:][::-1]]
-        html = _event("rows", sources.fragments.fragment("request_rows.html", rows=shown, zone=sources.settings.server.timezone))
-        if whole:
-            self._of, self._html = records, html
-        return html
-
-
-_rendered = Rendered()
 
 
 async def tail_html(sources: Sources, request: Request, responder: Responder) -> None:
@@ -80,8 +61,14 @@ def _told(sources: Sources, query: CostQuery, batch: Batch, as_json: bool) -> by
     if records and as_json:
         told += _event("rows", msgspec.json.encode([_plain(row(record)) for record in records[-MOST_ROWS:][::-1]]).decode())
     elif records:
-        told += _rendered.html(sources, records, whole)
+        make = partial(_rows, sources, records)
+        told += sources.last.made(records, make) if whole else make()
     return told
+
+
+def _rows(sources: Sources, records: tuple[UsageRecord, ...]) -> bytes:
+    shown = [row(record) for record in records[-MOST_ROWS:][::-1]]
+    return _event("rows", sources.fragments.fragment("request_rows.html", rows=shown, zone=sources.settings.server.timezone))
 
 
 def _plain(shown: Row) -> dict[str, object]:

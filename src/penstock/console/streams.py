@@ -26,6 +26,20 @@ class Busy(Exception):
     """As many exports run as may; the message says so."""
 
 
+class Last:
+    """The bytes that were made last, with what they were made of: watchers without filters get the very same."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._made = b""
+
+    def made(self, of: object, make: Callable[[], bytes]) -> bytes:
+        """What `make` makes of `of`, unless that was made last."""
+        if of is not self._of:
+            self._made, self._of = make(), of
+        return self._made
+
+
 class Sources(msgspec.Struct, frozen=True):
     """What a stream is made from. `exports` has a place for each export that may run at once."""
 
@@ -35,3 +49,4 @@ class Sources(msgspec.Struct, frozen=True):
     tail: Tail
     clock_ns: Callable[[], int]
     exports: asyncio.Semaphore
+    last: Last

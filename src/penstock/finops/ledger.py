@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from penstock.domain.ledger.grouping import keys_of, matches
-from penstock.domain.ledger.latency import Latency
+from penstock.domain.ledger.latency import Latency, latency_of
 from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
 from penstock.domain.ledger.record import UsageRecord
 from penstock.ports.usage_store import Snapshot
@@ -57,8 +57,12 @@ class Ledger:
         return (min(times), max(times)) if times else None
 
     def latencies(self, query: CostQuery) -> list[tuple[Keys, Latency]]:
-        """Histograms of the store's records; the journal's tail, half a second old, is left out."""
-        return self.snapshot.latencies(query)
+        """Histograms by the values of `query.by`, each group once."""
+        groups: dict[Keys, Latency] = {tuple(keys): latency for keys, latency in self.snapshot.latencies(query)}
+        for record in self.pending:
+            if matches(record, query):
+                groups.setdefault(keys_of(record, query.by), Latency()).add(latency_of(record))
+        return list(groups.items())
 
     def records(self, query: CostQuery, *, after: Place | None = None, limit: int | None = None) -> Iterator[UsageRecord]:
         """Records that match, newest first (by time, then id); `after` is the place of the last one that was seen."""

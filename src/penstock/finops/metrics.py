@@ -18,7 +18,7 @@ from penstock.ports import metrics as names
 from penstock.ports.metrics import Metric, tag_labels
 
 Labels = tuple[str | None, ...]
-Gauges = Mapping[str, Iterable[tuple[tuple[str, ...], float]]]
+Gauges = Mapping[str, Sequence[tuple[tuple[str, ...], float]]]
 """metric name -> (label values in the table's order, value); equal label sets, as of several workers, are added up"""
 
 OTHER = "other"

@@ -1,18 +1,13 @@
 """How the requests are being served: how long answers take, what is in flight, where it goes, what the cache answers."""
 
-from collections.abc import Mapping, Sequence
-
 import msgspec
 
 from penstock.domain.ledger.latency import Latency
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.finops.ledger import Ledger
+from penstock.finops.metrics import Gauges
+from penstock.ports.metrics import CIRCUIT_OPEN, IN_FLIGHT, OUTSTANDING
 
-Gauges = Mapping[str, Sequence[tuple[tuple[str, ...], float]]]
-"""metric -> (label values, value): what the workers last said of themselves, as on `/metrics`"""
-IN_FLIGHT = "penstock_requests_in_flight"
-OUTSTANDING = "penstock_upstream_outstanding"
-CIRCUITS = "penstock_circuit_open"
 NO_QUEUE = "no engine is asked for its queue yet; calls outstanding at each upstream are the nearest figure"
 NO_WORKER = "no worker has reported within the last seconds"
 
@@ -55,7 +50,7 @@ def serving(ledger: Ledger, query: CostQuery, gauges: Gauges) -> Serving:
         total.add(sums)
     for _, part in ledger.latencies(msgspec.structs.replace(query, by=())):
         latency.add(part)
-    in_flight = [value for _, value in gauges.get(IN_FLIGHT, ())]
+    in_flight = [value for _, value in gauges.get(IN_FLIGHT.name, ())]
     routes = sorted(((keys[0], sums.requests) for keys, sums in by_route if sums.requests), key=lambda pair: (-pair[1], pair[0] or ""))
     return Serving(
         answers=latency.duration.total,
@@ -78,10 +73,10 @@ def upstream_states(gauges: Gauges) -> tuple[UpstreamState, ...]:
     outstanding: dict[str, int] = {}
     replicas: dict[str, set[str]] = {}
     cut: dict[str, set[str]] = {}
-    for (upstream, replica), value in gauges.get(OUTSTANDING, ()):
+    for (upstream, replica), value in gauges.get(OUTSTANDING.name, ()):
         outstanding[upstream] = outstanding.get(upstream, 0) + int(value)
         replicas.setdefault(upstream, set()).add(replica)
-    for (upstream, replica), value in gauges.get(CIRCUITS, ()):
+    for (upstream, replica), value in gauges.get(CIRCUIT_OPEN.name, ()):
         if value:
             cut.setdefault(upstream, set()).add(replica)
     return tuple(UpstreamState(name, len(replicas[name]), outstanding[name], len(cut.get(name, ()))) for name in sorted(replicas))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.ledger import Ledger, place
-from penstock.finops.serving import NO_QUEUE, NO_WORKER, Gauges, serving
+from penstock.finops.metrics import Gauges
+from penstock.finops.serving import NO_QUEUE, NO_WORKER, serving
 from tests.ledger_entries import record
 from tests.unit.finops.ledgers import EVER, usage_records
 from tests.unit.finops.ledgers import Ledger as Stored
@@ -19,6 +20,7 @@ def test_it_does_not_matter_where_a_record_stands(records: list[UsageRecord], cu
     query = msgspec.structs.replace(EVER, by=by)
     split, whole = Ledger(Stored(records[cut:]), records[:cut]), Stored(records)
     assert dict(split.sums(query)) == dict(whole.sums(query))
+    assert dict(split.latencies(query)) == dict(whole.latencies(query))
     assert split.span() == whole.span()
     assert [each.id for each in split.records(EVER)] == [each.id for each in whole.records(EVER)]
 

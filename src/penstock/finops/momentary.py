@@ -10,7 +10,7 @@ from penstock.ports.metrics import FLEET_RENT, TRACES_DROPPED, TRACES_SENT
 from penstock.ports.traces import Traces
 
 
-class Readings:
+class Momentary:
     """Read anew at every scrape. `clock`: unix nanoseconds, for dated prices."""
 
     def __init__(self, fleets: Mapping[str, Fleet], traces: Traces | None = None, *, clock: Callable[[], int] = time.time_ns) -> None:

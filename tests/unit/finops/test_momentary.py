@@ -4,7 +4,7 @@ from datetime import date
 
 from penstock.config.load import parse
 from penstock.domain.prices.schedule import midnight_ns
-from penstock.finops.readings import Readings
+from penstock.finops.momentary import Momentary
 from penstock.ports.metrics import FLEET_RENT, TRACES_DROPPED, TRACES_SENT
 
 FLEETS = """
@@ -40,7 +40,7 @@ class Sender:
 
 def rents(on: str) -> dict[str, float]:
     fleets = parse(FLEETS, {}).fleets
-    read = Readings(fleets, clock=lambda: midnight_ns(date.fromisoformat(on)))()
+    read = Momentary(fleets, clock=lambda: midnight_ns(date.fromisoformat(on)))()
     return {labels[0]: value for labels, value in read[FLEET_RENT.name]}
 
 
@@ -51,11 +51,11 @@ def test_rents_follow_the_dated_price() -> None:
 
 
 def test_labels_say_what_is_rented_and_for_what() -> None:
-    read = Readings(parse(FLEETS, {}).fleets)()
+    read = Momentary(parse(FLEETS, {}).fleets)()
     assert [labels for labels, _ in read[FLEET_RENT.name]] == [("plain", "u", "L40S"), ("dated", "", "H100")]
 
 
 def test_traces_are_counted_only_where_they_are_sent() -> None:
-    assert TRACES_SENT.name not in Readings({})()
-    read = Readings({}, Sender())()
+    assert TRACES_SENT.name not in Momentary({})()
+    read = Momentary({}, Sender())()
     assert (read[TRACES_SENT.name], read[TRACES_DROPPED.name]) == ([((), 5.0)], [((), 2.0)])
