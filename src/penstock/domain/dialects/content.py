@@ -3,6 +3,7 @@
 Requests are what a JSON parser returned for an object; nothing here raises on odd ones, and nothing recurses.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 Request = dict[str, Any]
@@ -15,6 +16,7 @@ _SLA_OF_SERVICE_TIER = {"priority": "critical", "default": "standard", "standard
 MAX_TAG_VALUE = 512
 """characters; longer metadata is not a tag"""
 MAX_TAGS = 64
+_LEDGERS_WORD = {"sla_tier": "sla", "model_name": "model", "optimization_level": "optimization"}
 
 
 def text_bytes(request: Request) -> int:
@@ -153,9 +155,21 @@ def sla_of(request: Request) -> str | None:
 
 
 def normal_tag(name: str) -> str:
-    """A tag's one spelling: lower case, `_` for `-`, and `sla` for `sla_tier`."""
+    """A tag's one spelling: lower case, `_` for `-`, and the ledger's own word where a taxonomy has another one (`sla_tier`)."""
     normal = name.lower().replace("-", "_")
-    return "sla" if normal == "sla_tier" else normal
+    return _LEDGERS_WORD.get(normal, normal)
+
+
+def allowed_value(value: str, allowed: Sequence[str]) -> str | None:
+    """The allowed spelling of a tag's value: case, `-` and `_` make no difference. None: it is not allowed."""
+    if value in allowed:
+        return value
+    folded = _folded(value)
+    return next((each for each in allowed if _folded(each) == folded), None)
+
+
+def _folded(value: str) -> str:
+    return value.casefold().replace("-", "_")
 
 
 def _utf8(text: str) -> int:

@@ -6,7 +6,8 @@ OpenAI counts cached tokens inside the input and reasoning inside the output; An
 from typing import Any
 
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
-from penstock.domain.dialects.usage import UsageError, tokens_from_usage
+from penstock.domain.dialects.usage import tokens_from_usage
+from penstock.domain.dialects.usage_fields import UsageError
 
 
 def chat_usage(usage: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from penstock.domain.dialects.canonical import ANOTHER_UPSTREAM, Untranslatable
-from penstock.domain.dialects.usage import json_kind
+from penstock.domain.dialects.usage_fields import json_kind
 
 _EMPTY: tuple[object, ...] = (None, [])
 _MOST_INT = 2**63 - 1

@@ -1,22 +1,27 @@
-"""Usage bodies of every provider -> tokens in disjoint classes. This is the only place that knows who counts what twice.
+"""Usage bodies of every provider -> tokens in disjoint classes, and their parts. This is the only place that knows who counts what twice.
 
 OpenAI's form counts cached tokens inside `prompt_tokens` and reasoning inside `completion_tokens`; Anthropic's counts
 cached tokens beside `input_tokens`; xAI and Gemini count reasoning beside `completion_tokens`. Where a body has a
 `total_tokens`, the reading whose parts add up to it wins, so that every token is counted exactly once.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from penstock.domain.dialects.tokens import Tokens
+import msgspec
 
-LARGEST_COUNT = 2**53
+from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.dialects.usage_calls import calls_of_usage
+from penstock.domain.dialects.usage_fields import LARGEST_COUNT, UsageError, count, details, json_kind, largest
+from penstock.domain.dialects.usage_parts import Lifetimes, Made, input_parts, lifetimes_of, output_parts, written_for_an_hour
+
 BYTES_PER_TOKEN = 4
 
 _CACHE_READ_DETAILS = ("cached_tokens", "cache_read_input_tokens", "cache_read_tokens")
 _CACHE_READ = ("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens")
 _CACHE_WRITE_DETAILS = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
 _CACHE_WRITE = ("cache_creation_input_tokens",)
-_CACHE_WRITE_BY_LIFETIME = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _REASONING_DETAILS = ("reasoning_tokens", "thinking_tokens")
 _REASONING = ("reasoning_tokens",)
 _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
@@ -24,37 +29,51 @@ _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _BESIDE_OUTPUT = ("citation_tokens", "num_search_queries")
 """Perplexity's names: reasoning is then billed beside the completion, and `total_tokens` leaves it out."""
 
-_USUAL = frozenset(("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"))
+_CHAT_KEYS = frozenset(("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"))
+_RESPONSES = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
+_RESPONSE_KEYS = frozenset((*_RESPONSES, "total_tokens"))
 _USUAL_DETAILS = frozenset((
     "cached_tokens", "cache_write_tokens", "reasoning_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens",
     "audio_tokens", "text_tokens", "image_tokens", "video_tokens",
 ))  # fmt: skip
+_NO_CALLS: Mapping[str, int] = MappingProxyType({})
 
 
-class UsageError(ValueError):
-    """A usage body that cannot be trusted; the message names the field and what is wrong with it."""
+class MeteredUsage(msgspec.Struct, frozen=True):
+    """What a usage body says was used, every token once."""
+
+    tokens: Tokens
+    parts: dict[str, int] = {}
+    """counts above 0 of `dialects.tokens.PARTS`: subsets of the classes, and calls of the provider's tools"""
+    otherwise: dict[str, int] | None = None
+    """the parts as they may be instead, where the body leaves open which of its cached tokens were what; None: it does not"""
 
 
 def tokens_from_usage(usage: object) -> Tokens:
-    """Tokens of a usage object of chat completions, completions, embeddings, Responses or Anthropic messages.
+    """The tokens of `metered_usage`. Raises `UsageError`."""
+    return metered_usage(usage).tokens
 
+
+def metered_usage(usage: object, calls: Mapping[str, int] = _NO_CALLS, made: Made | None = None) -> MeteredUsage:
+    """Tokens and parts of a usage object of chat completions, completions, embeddings, Responses, Anthropic messages, images or audio.
+
+    `calls` are those that the answer shows (`usage_calls.calls_of_output`), `made` what its endpoint makes where that is not text.
     Raises `UsageError` when the object is absent, when a count is negative, fractional, no number or above 2**53, when
     input or output cannot be known from it, and when its parts contradict each other.
     """
     if not isinstance(usage, dict):
         raise UsageError("usage is absent" if usage is None else f"usage is {json_kind(usage)}, not an object")
-    if usage.keys() <= _USUAL:
-        tokens = _usual(usage)
+    if made is None and not calls:
+        tokens = _usual(usage) if usage.keys() <= _CHAT_KEYS else _usual(usage, *_RESPONSES) if usage.keys() <= _RESPONSE_KEYS else None
         if tokens is not None:
-            return tokens
-    if usage.get("prompt_tokens") is not None or usage.get("completion_tokens") is not None:
-        return _settle(_counts(usage, "prompt_tokens", "completion_tokens"))
-    if usage.get("input_tokens") is not None or usage.get("output_tokens") is not None:
-        return _settle(_counts(usage, "input_tokens", "output_tokens"))
-    total = _count(usage, "total_tokens")
-    if total is None:
-        raise UsageError("usage has no token counts")
-    return Tokens(uncached_input=total)  # embeddings and rerankers that report one figure
+            return MeteredUsage(tokens, {})
+    whole = _read(usage, made)
+    beside = _calls(usage, calls)
+    if "iterations" in usage:
+        whole, beside = _with_further_steps(usage["iterations"], whole, beside)
+    if not beside:
+        return whole
+    return MeteredUsage(whole.tokens, whole.parts | beside, None if whole.otherwise is None else whole.otherwise | beside)
 
 
 def with_further_answer(usage: dict[str, Any], further: dict[str, Any]) -> dict[str, Any]:
@@ -72,15 +91,6 @@ def with_further_answer(usage: dict[str, Any], further: dict[str, Any]) -> dict[
     return joined
 
 
-def priced_apart(usage: dict[str, Any]) -> bool:
-    """Whether it counts what has a price of its own that no class of tokens tells: hour-long cache writes, web searches.
-
-    Anthropic charges 2 instead of 1.25 times the input for the former, and a fee for each of the latter (its pricing page, 2026-11).
-    """
-    holders = ("cache_creation", "ephemeral_1h_input_tokens"), ("server_tool_use", "web_search_requests")
-    return any(isinstance(part := usage.get(holder), dict) and part.get(name) for holder, name in holders)
-
-
 def estimate_tokens(text_bytes: int) -> int:
     """Tokens of a text by its UTF-8 bytes, at four bytes a token, rounded up: for answers without a usage body.
 
@@ -89,26 +99,39 @@ def estimate_tokens(text_bytes: int) -> int:
     return -(-text_bytes // BYTES_PER_TOKEN)
 
 
-def _usual(usage: dict[str, Any]) -> Tokens | None:
-    """OpenAI's own form with counts that add up: nearly every body. None: look closer."""
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+def _usual(
+    usage: dict[str, Any],
+    input_key: str = "prompt_tokens",
+    output_key: str = "completion_tokens",
+    input_details: str = "prompt_tokens_details",
+    output_details: str = "completion_tokens_details",
+) -> Tokens | None:
+    """OpenAI's own forms with counts that add up, of text alone: nearly every body. None: look closer."""
+    prompt, completion = usage.get(input_key), usage.get(output_key)
     if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 0:
         return None
     if prompt + completion > LARGEST_COUNT or usage.get("total_tokens") != prompt + completion:
         return None
-    of_prompt, of_completion = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    of_prompt, of_completion = usage.get(input_details), usage.get(output_details)
     if not of_prompt and not of_completion:
         return Tokens(prompt, 0, 0, completion, 0)
-    if type(of_prompt) is not dict or type(of_completion) is not dict:
-        return None
-    if not (of_prompt.keys() <= _USUAL_DETAILS and of_completion.keys() <= _USUAL_DETAILS):
-        return None
-    read, write = of_prompt.get("cached_tokens", 0), of_prompt.get("cache_write_tokens", 0)
-    reasoning = of_completion.get("reasoning_tokens", 0)
-    if type(read) is not int or type(write) is not int or type(reasoning) is not int or read < 0 or write < 0:
-        return None
-    if read + write > prompt or not 0 <= reasoning <= completion:
-        return None
+    read = write = reasoning = 0
+    if of_prompt:
+        if type(of_prompt) is not dict or not of_prompt.keys() <= _USUAL_DETAILS:
+            return None
+        if of_prompt.get("audio_tokens") or of_prompt.get("image_tokens") or of_prompt.get("video_tokens"):
+            return None
+        read, write = of_prompt.get("cached_tokens", 0), of_prompt.get("cache_write_tokens", 0)
+        if type(read) is not int or type(write) is not int or read < 0 or write < 0 or read + write > prompt:
+            return None
+    if of_completion:
+        if type(of_completion) is not dict or not of_completion.keys() <= _USUAL_DETAILS:
+            return None
+        if of_completion.get("audio_tokens") or of_completion.get("image_tokens") or of_completion.get("video_tokens"):
+            return None
+        reasoning = of_completion.get("reasoning_tokens", 0)
+        if type(reasoning) is not int or not 0 <= reasoning <= completion:
+            return None
     return Tokens(prompt - read - write, read, write, completion - reasoning, reasoning)
 
 
@@ -127,20 +150,93 @@ class _Counts(NamedTuple):
     output_key: str
 
 
-def _counts(usage: dict[str, Any], input_key: str, output_key: str) -> _Counts:
-    whole_in, whole_out, total = _count(usage, input_key), _count(usage, output_key), _count(usage, "total_tokens")
+def _read(usage: dict[str, Any], made: Made | None) -> MeteredUsage:
+    """What one object of counts says, but for calls and further steps. Raises `UsageError`."""
+    for input_key, output_key in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")):
+        if usage.get(input_key) is not None or usage.get(output_key) is not None:
+            of_input, of_output = _details_of(usage, input_key), _details_of(usage, output_key)
+            lifetimes = lifetimes_of(usage, of_input)
+            tokens = _settle(_counts(usage, input_key, output_key, of_input, of_output, lifetimes))
+            return _with_parts(tokens, of_input, output_parts(tokens, of_output, made) if of_output or made else {}, lifetimes)
+    if usage.get("billed_units"):
+        return _read(details(usage, "billed_units"), made)  # Cohere: what is billed, beside what was processed
+    total = count(usage, "total_tokens")
+    if total is None:
+        raise UsageError("usage has no token counts")
+    return MeteredUsage(Tokens(uncached_input=total))  # embeddings and rerankers that report one figure
+
+
+def _details_of(usage: dict[str, Any], key: str) -> dict[str, Any]:
+    """Details of an input or output count; transcriptions and realtime have them in the singular."""
+    return details(usage, key + "_details") or details(usage, key.removesuffix("s") + "_details")
+
+
+def _with_parts(tokens: Tokens, of_input: dict[str, Any], made: dict[str, int], lifetimes: Lifetimes) -> MeteredUsage:
+    entered, otherwise = input_parts(tokens, of_input) if of_input else ({}, {})
+    hour, least = written_for_an_hour(tokens.cache_write, lifetimes) if lifetimes.hour else (0, 0)
+    if not (entered or hour or made):
+        return MeteredUsage(tokens)
+    parts = entered | ({"cache_write_1h": hour} if hour else {}) | made
+    if entered == otherwise and hour == least:
+        return MeteredUsage(tokens, parts)
+    return MeteredUsage(tokens, parts, otherwise | ({"cache_write_1h": least} if least else {}) | made)
+
+
+def _calls(usage: dict[str, Any], shown: Mapping[str, int]) -> dict[str, int]:
+    """What is billed beside the tokens: told by the usage or shown by the answer, whichever is more."""
+    calls = calls_of_usage(usage)
+    if usage.get("reasoning_tokens") and any(key in usage for key in _BESIDE_OUTPUT):
+        # Perplexity bills searches and citations apart from tokens in deep research only, which alone tells its reasoning like this
+        searches, citations = count(usage, "num_search_queries"), count(usage, "citation_tokens")
+        calls |= {name: number for name, number in (("web_searches", searches), ("citation_tokens", citations)) if number}
+    for name, number in shown.items():
+        calls[name] = max(calls.get(name, 0), number)
+    return calls
+
+
+def _with_further_steps(steps: object, whole: MeteredUsage, beside: dict[str, int]) -> tuple[MeteredUsage, dict[str, int]]:
+    """Anthropic's `iterations`: the wholes leave out the steps in which a conversation is compacted, though they are billed.
+
+    The steps of an adviser are billed at another model's prices, so they count as calls. Source: Anthropic's guides on compaction and
+    the advisor tool, 2026-10.
+    """
+    if not isinstance(steps, list):
+        return whole, beside
+    for step in steps:
+        kind = step.get("type") if isinstance(step, dict) else None
+        if kind == "compaction":
+            further = _read(step, None)
+            otherwise = whole.otherwise or further.otherwise
+            if otherwise is not None:
+                otherwise = _sum(whole.otherwise or whole.parts, further.otherwise or further.parts)
+            whole = MeteredUsage(whole.tokens.plus(further.tokens), _sum(whole.parts, further.parts), otherwise)
+        elif isinstance(kind, str) and kind != "message":
+            beside = _sum(beside, {"tool_calls": 1})
+    return whole, beside
+
+
+def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def _counts(
+    usage: dict[str, Any], input_key: str, output_key: str, of_input: dict[str, Any], of_output: dict[str, Any], lifetimes: Lifetimes
+) -> _Counts:
+    whole_in, whole_out, total = count(usage, input_key), count(usage, output_key), count(usage, "total_tokens")
     if whole_in is None:
         whole_in = _derived(input_key, whole_out, total)
     if whole_out is None:
         whole_out = _derived(output_key, whole_in, total)
-    of_input, of_output = _details(usage, input_key + "_details"), _details(usage, output_key + "_details")
+    found = count(usage, "connector_tokens")
+    if found and total == whole_in + found + whole_out:
+        whole_in += found  # Mistral: what its tools found goes into the prompt, but stands in the total only
     return _Counts(
         input=whole_in,
         output=whole_out,
         total=total,
-        read=max(_largest(of_input, _CACHE_READ_DETAILS), _largest(usage, _CACHE_READ)),
-        write=max(_largest(of_input, _CACHE_WRITE_DETAILS), _largest(usage, _CACHE_WRITE), _written_by_lifetime(usage)),
-        reasoning=max(_largest(of_output, _REASONING_DETAILS), _largest(usage, _REASONING)),
+        read=max(largest(of_input, _CACHE_READ_DETAILS), largest(usage, _CACHE_READ)),
+        write=max(largest(of_input, _CACHE_WRITE_DETAILS), largest(usage, _CACHE_WRITE), lifetimes.told),
+        reasoning=max(largest(of_output, _REASONING_DETAILS), largest(usage, _REASONING)),
         cached_beside=input_key == "input_tokens" and any(key in usage for key in _BESIDE_INPUT),
         reasoning_beside=any(key in usage for key in _BESIDE_OUTPUT),
         input_key=input_key,
@@ -191,65 +287,3 @@ def _output_readings(counts: _Counts) -> list[tuple[int, int]]:
     beside = [(whole, reasoning)]
     inside = [(whole - reasoning, reasoning)] if reasoning <= whole and not counts.reasoning_beside else []
     return [*inside, *beside] if reasoning else beside
-
-
-def _details(usage: dict[str, Any], key: str) -> dict[str, Any]:
-    value = usage.get(key)
-    if not value:
-        return {}
-    if not isinstance(value, dict):
-        raise UsageError(f"`{key}` is {json_kind(value)}, not an object")
-    return value
-
-
-def _written_by_lifetime(usage: dict[str, Any]) -> int:
-    if "cache_creation" not in usage:
-        return 0
-    lifetimes = _details(usage, "cache_creation")
-    return sum(_count(lifetimes, key) or 0 for key in _CACHE_WRITE_BY_LIFETIME)
-
-
-def _largest(counts: dict[str, Any], aliases: tuple[str, ...]) -> int:
-    """The largest of several names for one count: where two are given, one is often a default 0."""
-    largest = 0
-    for key in aliases:
-        if key in counts:
-            value = _count(counts, key)
-            if value is not None and value > largest:
-                largest = value
-    return largest
-
-
-def _count(counts: dict[str, Any], key: str) -> int | None:
-    value = counts.get(key)
-    if value is None:
-        return None
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is not int:
-        raise UsageError(f"`{key}` is {json_kind(value)}, not a whole number")
-    if value < 0:
-        raise UsageError(f"`{key}` is negative")
-    if value > LARGEST_COUNT:
-        raise UsageError(f"`{key}` is above 2**53")
-    return value
-
-
-def json_kind(value: object) -> str:
-    """What a JSON value is, in words."""
-    match value:
-        case None:
-            return "absent"
-        case bool():
-            return "a boolean"
-        case str():
-            return "a text"
-        case list() | tuple():
-            return "a list"
-        case dict():
-            return "an object"
-        case float():
-            return "a fraction"
-        case int():
-            return "a number"
-    return f"a {type(value).__name__}"
