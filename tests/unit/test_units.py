@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.units import Duration, Rate, Size, UnitError, format_usd, nano_from_usd, usd
+from penstock.domain.units import Duration, Rate, Size, UnitError, format_usd, nano_from_usd, split, usd
 
 
 @given(st.integers(-(10**18), 10**18))
@@ -50,3 +50,23 @@ def test_a_rate_keeps_its_digits_and_its_unit() -> None:
 def test_what_has_no_known_unit_is_refused_with_an_example(kind: type[Duration | Size | Rate], text: str) -> None:
     with pytest.raises(UnitError, match=r"such as|write it like"):
         kind.parse(text)
+
+
+@given(st.integers(-(10**15), 10**15), st.lists(st.integers(0, 10**12), max_size=12))
+def test_a_split_loses_nothing_and_is_fair_to_one_unit(amount: int, weights: list[int]) -> None:
+    total = sum(weights)
+    if amount and not total:
+        with pytest.raises(ValueError, match="not all zero"):
+            split(amount, weights)
+        return
+    parts = split(amount, weights)
+    assert sum(parts) == amount
+    assert all(abs(part * total - amount * weight) < total for part, weight in zip(parts, weights, strict=True) if total)
+
+
+def test_remainders_go_to_the_largest_and_ties_to_the_first() -> None:
+    assert split(100, [1, 1, 1]) == [34, 33, 33]
+    assert split(10, [1, 2, 4]) == [1, 3, 6]
+    assert split(0, []) == []
+    with pytest.raises(ValueError, match="non-negative"):
+        split(1, [2, -1])

@@ -5,6 +5,7 @@ Text that does not parse raises `UnitError`, whose message says what would have 
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import overload
 
@@ -73,6 +74,26 @@ def nano_from_usd(amount: Decimal | str) -> int:
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
         raise UnitError(f"`{amount}` USD has more than nine decimals")
     return int(scaled)
+
+
+def split(amount: int, weights: Sequence[int]) -> list[int]:
+    """Split an integer amount by weights so that the parts sum to it exactly (largest remainder, ties to the first).
+
+    A negative amount (a credit) is split as well. Raises `ValueError` when weights are negative, or all zero while there is
+    something to split.
+    """
+    if amount == 0:
+        return [0] * len(weights)
+    total = sum(weights)
+    if total <= 0 or min(weights) < 0:
+        raise ValueError("weights must be non-negative and not all zero")
+    parts = [amount * weight // total for weight in weights]
+    missing = amount - sum(parts)
+    if missing:
+        remainders = [amount * weight % total for weight in weights]
+        for index in sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)[:missing]:
+            parts[index] += 1
+    return parts
 
 
 def usd(nano: int) -> Decimal:

@@ -1,6 +1,6 @@
 """Public prices of API models, dated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -27,7 +27,10 @@ class PriceFeed(Protocol):
     def version(self) -> str: ...
 
     def schedule(self, provider: str, model: str) -> Schedule | None:
-        """The dated price of a provider's model; None when the feed does not know it."""
+        """The dated standard price of a provider's model; None when the feed does not know it."""
+
+    def classes(self, provider: str, model: str) -> Mapping[str, Schedule]:
+        """The dated prices of the model's processing classes (`batch`, `flex`, `priority`), as far as the feed knows them."""
 
     def listings(self, at_ns: int) -> Iterator[PriceListing]: ...
 

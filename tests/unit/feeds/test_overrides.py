@@ -73,3 +73,10 @@ def test_faults_are_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(PriceError) as caught:
         read_overrides(written(tmp_path, text))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["auto", "default", "on_demand", "standard", "standard_only"])
+def test_words_for_the_ordinary_class_are_the_standard_price(tmp_path: Path, word: str) -> None:
+    overrides = read_overrides(written(tmp_path, TWO_DATES.replace('model = "llama"', f'model = "llama"\nprocessing = "{word}"')))
+    assert overrides.schedule(None, "llama") is not None
+    assert not overrides.classes(None, "llama")

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from penstock.domain.prices.book import Offer, PriceBook
 from penstock.domain.prices.rates import compile_rates
-from penstock.domain.prices.schedule import Schedule, constant
+from penstock.domain.prices.schedule import Schedule, Window, constant
 
 EARLY = constant(compile_rates("early", "1", {"uncached_input": Fraction(1)}))
 LATE = Schedule((1000,), (compile_rates("late", "1", {"uncached_input": Fraction(2)}),))
@@ -33,3 +33,23 @@ def test_unpriced_models_are_those_without_a_price_at_the_instant() -> None:
     assert book.models() == ["a", "b", "c"]
     assert book.unpriced(999) == ["b", "c"]
     assert book.unpriced(1000) == ["c"]
+
+
+def test_a_class_without_a_price_is_never_given_the_standard_one() -> None:
+    batch = constant(compile_rates("early#batch", "1", {"uncached_input": Fraction(1, 2)}))
+    book = PriceBook({"m": [Offer(EARLY, "", {"batch": batch})], "own": [Offer(EARLY, "", {"batch": batch}, classless=True)]})
+    assert book.schedule("m", "batch") is batch
+    assert book.schedule("m", "flex") is None
+    assert book.schedule("own", "batch") is batch
+    assert book.schedule("own", "flex") is EARLY, "own hardware knows no classes"
+    assert (book.classless("m"), book.classless("own"), book.classless("x")) == (False, True, False)
+
+
+def test_every_entry_is_told_once_under_its_name() -> None:
+    hours = Schedule(
+        (0, 100),
+        (compile_rates("a", "1", {}), compile_rates("a", "2", {})),
+        ((Window(0, 10, compile_rates("a", "1/0000-0001", {})),), ()),
+    )
+    book = PriceBook({"m": [Offer(hours, "", {"batch": EARLY})], "n": [Offer(EARLY, "")], "none": []})
+    assert [(rates.id, rates.version) for rates in book.entries()] == [("a", "1"), ("a", "1/0000-0001"), ("a", "2"), ("early", "1")]

@@ -23,7 +23,7 @@ from penstock.domain.units import UnitError
 
 def test_a_price_is_read_as_written() -> None:
     rates = rates_from_config("llama-8b", {"input": 0.05, "cached_input": "0.01", "output": 0.1, "reasoning": None})
-    assert (rates.id, rates.version, rates.basis) == ("config:llama-8b", "config", "measured")
+    assert (rates.id, rates.version.partition("-")[0], rates.basis) == ("config:llama-8b", "config", "measured")
     assert rates.per_million() == {
         "uncached_input": Fraction(5, 100),
         "cache_read": Fraction(1, 100),
@@ -32,6 +32,25 @@ def test_a_price_is_read_as_written() -> None:
         "reasoning": Fraction(1, 10),
     }
     assert rates.cost(Tokens(1000, 500, 0, 200, 0)) == 50_000 + 5_000 + 20_000
+
+
+def test_a_price_of_the_config_has_a_version_for_every_figure_that_it_ever_had() -> None:
+    cheap, dear = {"input": 0.05, "output": 0.1}, {"input": 0.05, "output": 0.2}
+    assert rates_from_config("m", cheap).version == rates_from_config("m", {"input": "0.050", "output": "0.1"}).version
+    assert rates_from_config("m", cheap).version != rates_from_config("m", dear).version
+    assert rates_from_config("m", cheap, "batch").id == "config:m#batch"
+    assert fleet_rates("f", Fraction(1), Fraction(5)).version != fleet_rates("f", Fraction(2), Fraction(5)).version
+
+
+def test_parts_and_calls_of_tools_have_keys_of_their_own() -> None:
+    rates = rates_from_config(
+        "m", {"input": 1, "output": 4, "cached_input_audio": "0.3", "output_image": 40, "web_search": 10, "request": 5}
+    )
+    assert rates.parts_per_million() == {"cache_read_audio": Fraction(3, 10), "output_image": 40}
+    assert rates.usd_per_call() == {"web_searches": Fraction(1, 100)}
+    assert (
+        rates.cost(Tokens(1, 1, 0, 1, 0), {"cache_read_audio": 1, "output_image": 1, "web_searches": 2}) == 5_000_000 + 20_000_000 + 41_300
+    )
 
 
 @given(st.decimals(min_value=0, max_value=10_000, places=6))

@@ -1,66 +1,70 @@
 """The public price book: genai-prices' bundled data, compiled to integer rates. Importing its data takes about 0.2 s and 14 MB,
 so that happens when the feed is first asked, and never when every model has a price of its own.
-
-Token prices, fees per call, bands by context, dates and times of day are taken over. Prices of what our records do not
-count (audio, images, searches, hour-long cache writes) and discounts by request (batch, flex, priority) are not.
 """
 
 import re
 from collections.abc import Iterator
-from datetime import time
-from decimal import Decimal
 from difflib import get_close_matches
-from fractions import Fraction
 from functools import cached_property
 from importlib.metadata import version
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from penstock.domain.prices.rates import Rates, compile_rates
-from penstock.domain.prices.schedule import ALWAYS, Schedule, Window, midnight_ns
+from penstock.adapters.feeds import genai_entries
+from penstock.domain.prices.config_price import PriceError
+from penstock.domain.prices.schedule import Schedule
 from penstock.ports.price_feed import PriceListing
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider
-
-CLASS_OF_KEY = {
-    "input_mtok": "uncached_input",
-    "cache_read_mtok": "cache_read",
-    "cache_write_mtok": "cache_write",
-    "output_mtok": "visible_output",
-    "output_reasoning_mtok": "reasoning",
-}
-CALL_FEE = "requests_kcount"
+    from genai_prices.types import ModelInfo, Provider
 
 
 class GenaiPrices:
-    """A `PriceFeed` over the data that the installed genai-prices package carries; never asks the network."""
+    """A `PriceFeed` over the data that the installed genai-prices package carries, or over other data of its published format.
+    Never asks the network."""
 
     name = "genai-prices"
 
+    def __init__(self, published: bytes | None = None, release: str | None = None) -> None:
+        """`published`: a `data.json` of the package, else what is installed; `release` names it. Raises `PriceError` when first asked."""
+        self._published = published
+        self._release = release
+
     @cached_property
     def version(self) -> str:
-        return version("genai-prices")
+        return self._release or version("genai-prices")
 
     @cached_property
     def _snapshot(self) -> "DataSnapshot":
-        from genai_prices.data import providers
         from genai_prices.data_snapshot import DataSnapshot
+
+        if self._published is not None:
+            return DataSnapshot(providers=read_published(self._published), from_auto_update=False)
+        from genai_prices.data import providers
 
         return DataSnapshot(providers=providers, from_auto_update=False)
 
     def schedule(self, provider: str, model: str) -> Schedule | None:
-        """The dated price of a provider's model, matched as the package matches names (aliases, dated snapshots).
+        """The dated standard price of a provider's model, matched as the package matches names (aliases, dated snapshots).
 
         None when the package does not know the model, or knows it without a price per token: unknown is not free.
         """
+        found = self._entry(provider, model)
+        return None if found is None else self.compile(*found)
+
+    def classes(self, provider: str, model: str) -> dict[str, Schedule]:
+        """The dated prices of the model's processing classes."""
+        found = self._entry(provider, model)
+        return {} if found is None else self.compile_classes(*found)
+
+    def _entry(self, provider: str, model: str) -> "tuple[Provider, ModelInfo] | None":
         from genai_prices.data_snapshot import find_provider_by_id
 
         found = find_provider_by_id(self._snapshot.providers, provider)
         entry = found.find_model(model, all_providers=self._snapshot.providers) if found and model else None
-        return None if found is None or entry is None else self.compile(found, entry)
+        return None if found is None or entry is None else (found, entry)
 
     def listings(self, at_ns: int) -> Iterator[PriceListing]:
         """Every model that has a price per token at the instant."""
@@ -100,64 +104,40 @@ class GenaiPrices:
 
     def compile(self, provider: "Provider", model: "ModelInfo") -> Schedule | None:
         """An entry of the package as integer rates; None when it has no price per token."""
-        identity = f"{self.name}:{provider.id}/{model.id}"
-        if not isinstance(model.prices, list):
-            rates = _rates(identity, self.version, model.prices)
-            return None if rates is None else Schedule((ALWAYS,), (rates,))
-        return _dated(identity, self.version, model.prices)
+        return genai_entries.standard(self._identity(provider, model), self.version, model)
+
+    def compile_classes(self, provider: "Provider", model: "ModelInfo") -> dict[str, Schedule]:
+        """The processing classes of an entry; a model that the provider only resells has none, as in the package."""
+        if not any(model is each for each in provider.models):
+            return {}
+        return genai_entries.classes(self._identity(provider, model), self.version, model)
+
+    def _identity(self, provider: "Provider", model: "ModelInfo") -> str:
+        return f"{self.name}:{provider.id}/{model.id}"
 
 
-def _dated(identity: str, release: str, prices: "list[ConditionalPrice]") -> Schedule | None:
-    """The package tries conditional prices last to first and falls back to the first: the same by date and time of day."""
-    from genai_prices.types import StartDateConstraint, TimeOfDateConstraint
+def read_published(published: bytes) -> "list[Provider]":
+    """The providers of a `data.json` as the package publishes it. Raises `PriceError`."""
+    import json
+    import warnings
+    from decimal import Decimal
 
-    compiled = [_rates(identity, release, each.prices) for each in prices]
-    if any(rates is None for rates in compiled):
-        return None
-    rates = [each for each in compiled if each is not None]
-    begins = [midnight_ns(p.constraint.start_date) if isinstance(p.constraint, StartDateConstraint) else ALWAYS for p in prices]
-    hours = [p.constraint if isinstance(p.constraint, TimeOfDateConstraint) else None for p in prices]
-    starts = sorted({ALWAYS, *begins})
-    entries: list[Rates] = []
-    windows: list[tuple[Window, ...]] = []
-    for start in starts:
-        base = max((i for i, begin in enumerate(begins) if begin <= start and hours[i] is None), default=0)
-        entries.append(rates[base])
-        later = [i for i in range(len(prices) - 1, -1, -1) if hours[i] is not None and (i > base or hours[base] is not None)]
-        windows.append(tuple(Window(_time_ns(hour.start_time), _time_ns(hour.end_time), rates[i]) for i in later if (hour := hours[i])))
-    return Schedule(tuple(starts), tuple(entries), tuple(windows) if any(windows) else ())
+    from genai_prices.types import _providers_from_raw
+    from pydantic import ValidationError
 
-
-def _rates(identity: str, release: str, price: "ModelPrice") -> Rates | None:
-    """One price entry; None when it has no price per token, or a kind of price that is not understood."""
-    from genai_prices.types import TieredPrices
-
-    stored = {key: value for key, value in price.__dict__.items() if value is not None}
-    priced = {name: stored[key] for key, name in CLASS_OF_KEY.items() if key in stored}
-    fee = stored.get(CALL_FEE, Decimal(0))
-    if not priced or not isinstance(fee, Decimal):
-        return None
-    thresholds = {tier.start for value in priced.values() if isinstance(value, TieredPrices) for tier in value.tiers}
-
-    def above(input_tokens: int) -> dict[str, Fraction | None]:
-        table: dict[str, Fraction | None] = {}
-        for name, value in priced.items():
-            if isinstance(value, TieredPrices):
-                reached = [tier.price for tier in value.tiers if tier.start <= input_tokens]
-                table[name] = Fraction(reached[-1] if reached else value.base)
-            else:
-                table[name] = Fraction(value)
-        return table
-
-    bands = {start: above(start) for start in thresholds}
-    return compile_rates(identity, release, above(-1), bands=bands, usd_per_call=Fraction(fee) / 1000)
-
-
-def _time_ns(moment: time) -> int:
-    """Nanoseconds since UTC midnight; a time without a zone is UTC."""
-    offset = moment.utcoffset()
-    seconds = moment.hour * 3600 + moment.minute * 60 + moment.second - (int(offset.total_seconds()) if offset else 0)
-    return (seconds % 86_400) * 10**9 + moment.microsecond * 1000
+    try:
+        raw = json.loads(published, parse_float=Decimal)
+        if not (isinstance(raw, list) and raw and all(isinstance(each, dict) and "models" in each for each in raw)):
+            raise PriceError("not a data.json of genai-prices: it must be a list of providers with their models")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # prices of kinds that are newer than the package are not ours to tell
+            return _providers_from_raw(raw)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise PriceError(f"not a data.json of genai-prices {version('genai-prices')}: {where}: {first['msg'].lower()}") from None
+    except ValueError as problem:
+        raise PriceError(f"not a data.json of genai-prices: {problem}") from None
 
 
 def _alike(name: str, known: dict[str, str], limit: int) -> list[str]:

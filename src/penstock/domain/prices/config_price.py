@@ -6,6 +6,7 @@ Figures are read as the decimal text that was written, so 0.05 is exactly 5/100.
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from hashlib import blake2b
 
 import msgspec
 
@@ -21,6 +22,32 @@ CLASS_OF_KEY = {
     "reasoning": "reasoning",
 }
 """key of a price table -> token class"""
+PART_OF_KEY = {
+    "cache_write_1h": "cache_write_1h",
+    "input_audio": "input_audio",
+    "input_image": "input_image",
+    "input_video": "input_video",
+    "cached_input_audio": "cache_read_audio",
+    "cached_input_image": "cache_read_image",
+    "cached_input_video": "cache_read_video",
+    "output_audio": "output_audio",
+    "output_image": "output_image",
+    "output_video": "output_video",
+}
+"""key of a price table -> part of a class that has a price of its own"""
+CALL_OF_KEY = {
+    "web_search": "web_searches",
+    "file_search": "file_searches",
+    "code_run": "code_runs",
+    "tool_call": "tool_calls",
+    "citation": "citation_tokens",
+}
+"""key of a price table -> what is billed beside the classes, in USD per 1,000 calls"""
+PER_OF_KEY = {"citation": 1_000_000}
+"""keys of `CALL_OF_KEY` that are priced by another number than 1,000"""
+REQUEST_KEY = "request"
+"""key of a price table: the fee of every call that used tokens, in USD per 1,000"""
+PRICE_KEYS = (*CLASS_OF_KEY, *PART_OF_KEY, *CALL_OF_KEY, REQUEST_KEY)
 
 HOURS = {"gpu-hour": 1, "hour": 1, "day": 24, "month": 730}
 """hours of the units that a fleet's price may have; a month is 8760 / 12, as clouds bill it"""
@@ -55,20 +82,46 @@ def exact(value: float | str | Decimal, what: str = "the price") -> Fraction:
     return Fraction(decimal)
 
 
-def rates_from_table(id: str, version: str, price: Mapping[str, float | str | None]) -> Rates:
-    """Rates of a table with the keys of `CLASS_OF_KEY` in USD per million tokens; a key that is absent or None is not priced
-    by itself (`compile_rates` says what then holds). Raises `PriceError`."""
-    unknown = [key for key in price if key not in CLASS_OF_KEY]
+def rates_from_table(
+    id: str, version: str, price: Mapping[str, float | str | None], above: Mapping[int, Mapping[str, float | str | None]] | None = None
+) -> Rates:
+    """Rates of a table with the keys of `PRICE_KEYS`: USD per million tokens, of tools and `request`s USD per 1,000 calls. A key
+    that is absent or None is not priced by itself (`compile_rates` says what then holds). `above`: tables of what differs from so
+    many input tokens on. Raises `PriceError`."""
+    given = _given(price)
+    calls = {CALL_OF_KEY[key]: usd / PER_OF_KEY.get(key, 1000) for key, usd in given.items() if key in CALL_OF_KEY}
+    whole = _by_token(given)
+    bands = {start: {**whole, **_by_token(_given(table))} for start, table in (above or {}).items()}
+    return compile_rates(id, version, whole, bands=bands, calls=calls, usd_per_call=given.get(REQUEST_KEY, Fraction(0)) / 1000)
+
+
+def _given(price: Mapping[str, float | str | None]) -> dict[str, Fraction]:
+    unknown = [key for key in price if key not in PRICE_KEYS]
     if unknown:
-        raise PriceError(f"`{unknown[0]}` is not part of a price: use {', '.join(CLASS_OF_KEY)}")
-    return compile_rates(
-        id, version, {CLASS_OF_KEY[key]: exact(value, f"price of {key}") for key, value in price.items() if value is not None}
-    )
+        raise PriceError(f"`{unknown[0]}` is not part of a price: use {', '.join(PRICE_KEYS)}")
+    return {key: exact(value, f"price of {key}") for key, value in price.items() if value is not None}
 
 
-def rates_from_config(model: str, price: Mapping[str, float | str | None]) -> Rates:
-    """Rates of a configured model's `price` table. Raises `PriceError`."""
-    return rates_from_table(f"config:{model}", "config", price)
+def _by_token(given: Mapping[str, Fraction]) -> dict[str, Fraction | None]:
+    names = CLASS_OF_KEY | PART_OF_KEY
+    return {names[key]: usd for key, usd in given.items() if key in names}
+
+
+def rates_from_config(model: str, price: Mapping[str, float | str | None], processing: str | None = None) -> Rates:
+    """Rates of a configured model's `price` table, or of one of its processing classes. Raises `PriceError`."""
+    return _stamped(rates_from_table(f"config:{model}{class_suffix(processing)}", "config", price))
+
+
+def class_suffix(processing: str | None) -> str:
+    """What the id of a price entry says of a processing class: `#batch`; nothing for standard."""
+    return "" if processing is None else f"#{processing}"
+
+
+def _stamped(rates: Rates) -> Rates:
+    """The version with a digest of the rates: what stands undated in a config that is edited gets a name for every figure that it had."""
+    figures = repr((rates.denominator, [(b.input_above, b.weights, sorted(b.parts.items())) for b in rates.bands], rates.per_call))
+    digest = blake2b((figures + repr(sorted(rates.calls.items()))).encode(), digest_size=4).hexdigest()
+    return msgspec.structs.replace(rates, version=f"{rates.version}-{digest}")
 
 
 def usd_per_hour(price: str) -> Fraction:
@@ -95,7 +148,7 @@ def fleet_rates(name: str, fleet_usd_per_hour: Fraction, tokens_per_second: Frac
         "visible_output": output,
         "reasoning": output,
     }
-    return compile_rates(f"fleet:{name}", "planned", table, basis="estimated")
+    return _stamped(compile_rates(f"fleet:{name}", "planned", table, basis="estimated"))
 
 
 def fleet_gap(plans: Sequence[FleetPlan]) -> str | None:

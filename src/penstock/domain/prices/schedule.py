@@ -1,13 +1,15 @@
 """A price through time: dated entries, of which the one in force at the instant of admission counts."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from datetime import date
 
 import msgspec
 
 from penstock.domain.prices.rates import Rates
 
-DAY_NS = 86_400 * 10**9
+HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * HOUR_NS
 ALWAYS = -(2**63)
 """start of an entry that has always held"""
 
@@ -45,6 +47,12 @@ class Schedule(msgspec.Struct, frozen=True):
                 if window.holds(instant_ns % DAY_NS):
                     return window.rates
         return self.rates[index]
+
+    def entries(self) -> Iterator[Rates]:
+        """All rates, by date; after each those of hours of its days."""
+        for index, rates in enumerate(self.rates):
+            yield rates
+            yield from (window.rates for window in (self.windows[index] if self.windows else ()))
 
 
 def constant(rates: Rates) -> Schedule:
