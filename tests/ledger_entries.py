@@ -4,8 +4,8 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from penstock.domain.dialects.tokens import Tokens
-from penstock.domain.ledger.record import Attempt, Basis, CacheOutcome, Outcome, Reservation, UsageRecord
+from penstock.domain.dialects.tokens import PARTS, Tokens
+from penstock.domain.ledger.record import Attempt, Basis, CacheOutcome, Outcome, Reservation, UsageRecord, WastedWork
 
 ADMITTED_NS = 1_790_000_000_000_000_000
 ODD_TAGS = ("team", "a b", 'say "hi"', "back\\slash", "ünï", "%s", "x'; DROP TABLE records; --", "a.b[0]", "$", "?", "line\nbreak", "")
@@ -57,8 +57,11 @@ _NUMBERS = st.fixed_dictionaries(
         "wasted_cost": MONEY,
         "counterfactual": MONEY,
         "reserved": MONEY,
+        "input_cost": MONEY,
+        "provisional": MONEY,
     },
 )
+_WASTED = st.lists(st.builds(WastedWork, _FEW | TEXT, TOKENS), max_size=2).map(tuple)
 
 
 def _record(texts: dict[str, Any], numbers: dict[str, Any], **fields: Any) -> UsageRecord:
@@ -82,6 +85,9 @@ RECORD = st.builds(
     recalled=TOKENS,
     tokens_basis=st.sampled_from(get_args(Basis)),
     cost_basis=st.sampled_from(get_args(Basis)),
+    parts=st.just({}) | st.dictionaries(st.sampled_from(PARTS), COUNT, max_size=2),
+    processing=st.sampled_from([None, None, "batch", "turbo"]),
+    wasted_work=st.just(()) | _WASTED,
 )
 """A record with any field given or not. Every id is the same: a test gives its own."""
 

@@ -1,8 +1,11 @@
 """Sums by hour and day are the sums of the records: whatever is delivered twice, rolled back or older than they are."""
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,11 +14,12 @@ from hypothesis import strategies as st
 
 from penstock.adapters.stores import open_store
 from penstock.adapters.stores.cubes import CUBED, CUBES, HOUR_NS, LATENCY_CUBE
+from penstock.adapters.stores.sql import SCHEMA_VERSION
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.grouping import keys_of, matches
 from penstock.domain.ledger.latency import Latency, latency_of
 from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import UsageRecord, billed_of
 from penstock.ports.usage_store import Intake, StoreError, UsageStore
 from tests.ledger_entries import RECORD, TEXT, record
 
@@ -31,8 +35,6 @@ def execute(url: str) -> Execute:
     """Runs a statement past the store, and returns its rows."""
 
     def sqlite(statement: str) -> list[tuple[object, ...]]:
-        import sqlite3
-
         db = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         rows = db.execute(statement).fetchall()
         db.close()
@@ -98,7 +100,7 @@ INSTANT = st.builds(
     st.sampled_from([0, 1, HOUR_NS - 1]) | st.integers(0, HOUR_NS - 1),
 )
 KEY = st.sampled_from((*CUBED, "day", "hour"))
-_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual")
+_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual", "input_cost", "provisional")
 
 
 def modest(given: UsageRecord) -> UsageRecord:
@@ -175,6 +177,31 @@ def test_cubes_made_later_are_the_same(
         assert (snapshot.sums(ALL), snapshot.latencies(ALL)) == (sums, latencies)
 
 
+def test_cubes_of_the_schema_before_are_made_anew(store: UsageStore, execute: Execute) -> None:
+    take(store, *(record(str(n), admitted_ns=n * HOUR_NS, cost=5, fleet="f", tags={"team": "a"}) for n in range(30)))
+    kept = contents(execute)
+    for level, column in itertools.product(("hour", "day"), ("provisional", "split")):
+        execute(f"ALTER TABLE sums_{level} DROP COLUMN {column}")
+    for column in ("processing", "price_version"):
+        execute(f"ALTER TABLE sums_keys DROP COLUMN {column}")
+    for column in ("provisional", "parts", "processing", "wasted_work"):
+        execute(f"ALTER TABLE records DROP COLUMN {column}")
+    for table in ("fleet_hours", "allocations", "allocated_hour", "allocated_day", "entries"):
+        execute(f"DROP TABLE {table}")
+    execute("UPDATE schema_version SET version = 2")
+    with store.snapshot() as snapshot:
+        assert snapshot.costs.fleet_hours(0, 100) == []
+        with pytest.raises(StoreError) as refusal:
+            snapshot.sums(ALL)
+    assert "older schema" in str(refusal.value)
+    for _ in range(2):
+        store.prepare()
+        assert contents(execute) == kept
+    with store.snapshot() as snapshot:
+        assert [sums.provisional for _, sums in snapshot.sums(ALL)] == [150]
+        assert snapshot.costs.fleet_hours(0, 100) == []
+
+
 def test_whole_days_and_hours_are_not_read_from_records(store: UsageStore, execute: Execute) -> None:
     take(store, *(record(str(n), admitted_ns=n * HOUR_NS, cost=1, model="m", tags={"team": "a"}) for n in range(100)))
     execute("DELETE FROM records WHERE id NOT IN ('0', '99')")
@@ -233,6 +260,46 @@ def test_hosts_that_write_at_once_count_each_record_once(url: str) -> None:
         assert sum(sums.cost for _, sums in snapshot.sums(msgspec.structs.replace(ALL, by=("hour",)))) == 300
 
 
+def test_what_providers_bill_is_summed_where_fleets_book_no_price(store: UsageStore) -> None:
+    """Answers of a provider and of a fleet, with a price and without, each after tries at both."""
+    tried: dict[str, Any] = {"admitted_ns": 5 * HOUR_NS, "tokens": Tokens(1, 0, 0, 1, 0), "wasted_cost": 30}
+    records = [
+        record("fleet, no price", **tried, fleet="f", cost=None, provisional=10),
+        record("fleet", **tried, fleet="f", cost=130, provisional=110),
+        record("provider", **tried, cost=130, provisional=10),
+        record("provider, no price", **tried, cost=None, provisional=10),
+        record("fleet, and a try that nothing bounds", **tried | {"wasted_cost": None}, fleet="f", cost=None, provisional=10),
+        record("fleet, nothing tried", **tried | {"wasted_cost": 0}, fleet="f", cost=None),
+    ]
+    take(store, *records)
+    with store.snapshot() as snapshot:
+        for by in ((), ("fleet",), ("fleet", "status")):
+            query = msgspec.structs.replace(ALL, by=by)
+            assert dict(snapshot.sums(query)) == expected_sums(records, query)
+        [(_, sums)] = snapshot.sums(ALL)
+    assert sums.cost - sums.provisional == 20 + 20 + 120 == sum(billed_of(each) for each in records)
+    assert (sums.requests, sums.priced, sums.unbooked) == (6, 2, 2)
+
+
+def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE another (x)")
+    other.execute("BEGIN IMMEDIATE")
+    store = open_store(f"sqlite:///{file}")
+    with ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(store.prepare)
+        while not prepared.running():
+            pass
+        with pytest.raises(TimeoutError):
+            prepared.result(0.2)
+        other.execute("COMMIT")
+        prepared.result(5)
+    assert take(store, record("a")) == 1
+    store.close()
+    other.close()
+
+
 def test_a_tag_with_thousands_of_values(store: UsageStore) -> None:
     for part in range(2):
         take(store, *(record(f"{part} {n}", tags={"team": f"{n}"}) for n in range(10_000)))
@@ -275,7 +342,7 @@ def test_nothing_is_written_once_a_newer_penstock_has_been_there(store: UsageSto
     execute("UPDATE schema_version SET version = 99")
     with pytest.raises(StoreError, match="newer penstock"):
         take(store, record("b"))
-    execute("UPDATE schema_version SET version = 2")
+    execute(f"UPDATE schema_version SET version = {SCHEMA_VERSION}")
     assert take(store, record("a"), record("b")) == 1
 
 

@@ -20,6 +20,8 @@ class CachedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """the usage object as JSON, for a stream that asks for it"""
     tokens: Tokens
     tokens_estimated: bool
+    parts: dict[str, int] = {}
+    processing: str | None = None
     finish_reason: str | None = None
     response_model: str | None = None
 

@@ -9,6 +9,7 @@ import msgspec
 from penstock.domain.ledger.latency import Latency
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import Reservation, UsageRecord
+from penstock.ports.cost_store import CostView
 
 
 class StoreError(Exception):
@@ -35,6 +36,10 @@ class Intake(msgspec.Struct, frozen=True):
 
 class Snapshot(Protocol):
     """A consistent view: `offsets` says exactly which part of the journal the sums already hold."""
+
+    @property
+    def costs(self) -> CostView:
+        """The other rows of the ledger, in the same transaction."""
 
     def offsets(self) -> dict[str, int]: ...
 

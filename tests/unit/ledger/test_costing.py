@@ -2,10 +2,14 @@
 
 from fractions import Fraction
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from penstock.domain.dialects.tokens import Tokens
-from penstock.domain.ledger.costing import UNPRICED, counterfactual, price_call, price_recall
+from penstock.domain.ledger.costing import UNPRICED, counterfactual, price_call, price_recall, rerated
+from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.book import Offer, PriceBook
-from penstock.domain.prices.rates import PriceBasis, Rates, compile_rates
+from penstock.domain.prices.rates import TOKEN_CLASSES, PriceBasis, Rates, compile_rates
 from penstock.domain.prices.schedule import Schedule, constant
 
 
@@ -59,3 +63,44 @@ def test_the_counterfactual_is_the_baseline_or_the_same_model() -> None:
     assert counterfactual(BOOK, None, "small", TOKENS, 100) == price_call(BOOK, "small", TOKENS, 100).cost
     assert counterfactual(BOOK, "none", "small", TOKENS, 100) is None
     assert counterfactual(BOOK, "large", "none", TOKENS, 100) == 200_000
+
+
+def test_a_part_without_a_rate_makes_the_cost_an_estimate() -> None:
+    priced = price_call(BOOK, "large", TOKENS, 0, {"input_audio": 4})
+    assert (priced.cost, priced.cost_basis, priced.lacking) == (200_000, "estimated", ("input_audio",))
+    assert price_call(BOOK, "large", TOKENS, 0, {"input_audio": 0}).cost_basis == "measured"
+
+
+def test_input_and_output_are_the_cost() -> None:
+    priced = price_call(BOOK, "large", TOKENS, 0)
+    assert (priced.input_cost, priced.list_cost) == (100_000, 200_000)
+
+
+def test_an_unknown_class_is_unpriced() -> None:
+    assert price_call(BOOK, "large", TOKENS, 0, processing="batch") == UNPRICED
+    assert counterfactual(BOOK, None, "large", TOKENS, 0, processing="batch") is None
+    assert counterfactual(BOOK, "large", "small", TOKENS, 100, processing="batch") == 200_000, "a baseline is standard processing"
+
+
+counts = st.integers(0, 10**7)
+usd = st.fractions(0, 100, max_denominator=10**6)
+
+
+@given(st.builds(Tokens, counts, counts, counts, counts, counts), st.tuples(usd, usd, usd, usd, usd), st.integers(0, 10**9))
+def test_a_past_record_comes_to_what_was_booked_by_its_own_entry(tokens: Tokens, prices: tuple[Fraction, ...], wasted: int) -> None:
+    entry = compile_rates("e", "1", dict(zip(TOKEN_CLASSES, prices, strict=True)))
+    book = PriceBook({"m": [Offer(constant(entry), "")]})
+    parts = {"input_audio": tokens.uncached_input // 2}
+    priced = price_call(book, "m", tokens, 0, parts)
+    booked = (priced.cost or 0) + wasted
+    record = UsageRecord(
+        id="1", admitted_ns=0, endpoint="e", status=200, outcome="ok", tokens=tokens, parts=parts, cost=booked, wasted_cost=wasted,
+        price_id=priced.price_id, price_version=priced.price_version,
+    )  # fmt: skip
+    kept = {(rates.id, rates.version): rates for rates in book.entries()}
+    assert rerated(record, kept["e", "1"]) == booked
+
+
+def test_a_replay_stays_free_whatever_the_price() -> None:
+    record = UsageRecord(id="1", admitted_ns=0, endpoint="e", status=200, outcome="ok", recalled=TOKENS, cost=0)
+    assert rerated(record, rates("large", 10)) == 0

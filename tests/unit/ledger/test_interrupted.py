@@ -1,11 +1,12 @@
 """A request that nothing followed is booked whole, as an estimate, and unknown stays unknown."""
 
+import pytest
 from hypothesis import given
 
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
-from penstock.domain.ledger.interrupted import interrupted
+from penstock.domain.ledger.interrupted import LIKELY_OUTPUT, interrupted
 from penstock.domain.ledger.measures import sums_of
-from penstock.domain.ledger.record import Reservation
+from penstock.domain.ledger.record import Reservation, WastedWork, own_tokens
 from tests.ledger_entries import RESERVATION, reservation
 
 
@@ -43,3 +44,24 @@ def test_an_unknown_worst_case_stays_unknown() -> None:
     booked = interrupted(reservation("r", worst_case=None))
     assert (booked.cost, booked.cost_basis, booked.tokens_basis) == (None, "unknown", "unknown")
     assert sums_of(booked).priced == 0
+
+
+@pytest.mark.parametrize(
+    ("most", "likely"),
+    [
+        (Tokens(8_000, 0, 0, 32_000, 0), Tokens(2_000, 0, 0, LIKELY_OUTPUT, 0)),
+        (Tokens(5, 0, 0, 16, 0), Tokens(2, 0, 0, 16, 0)),
+        (Tokens(400, 0, 0, 0, 0), Tokens(100, 0, 0, 0, 0)),
+        (None, Tokens(0, 0, 0, LIKELY_OUTPUT, 0)),
+    ],
+)
+def test_own_fleets_are_weighed_at_a_likely_size(most: Tokens | None, likely: Tokens) -> None:
+    booked = interrupted(reservation("r", fleet="gpus", worst_tokens=most))
+    assert booked.wasted_work == (WastedWork("gpus", likely),)
+    assert own_tokens(booked) == NO_TOKENS
+    assert interrupted(reservation("r", worst_tokens=most)).wasted_work == ()
+
+
+def test_embeddings_that_nothing_bounds_made_no_output() -> None:
+    booked = interrupted(reservation("r", fleet="gpus", endpoint="embeddings", worst_case=None))
+    assert booked.wasted_work == (WastedWork("gpus", NO_TOKENS),)

@@ -6,6 +6,7 @@ so a report then shows what stands on the journal alone.
 
 from typing import TYPE_CHECKING
 
+from penstock.ports.cost_store import CostStore
 from penstock.ports.key_store import KeyStore
 from penstock.ports.usage_store import StoreError, UsageStore
 
@@ -35,6 +36,17 @@ def open_keys(url: str) -> KeyStore:
 
         return SqlKeys(SqliteDatabase(path))
     return SqlKeys(_postgres().PostgresDatabase(url))
+
+
+def open_costs(url: str) -> CostStore:
+    """What writes the other rows of the ledger in the same database. Raises `StoreError` as `open_store` does."""
+    from penstock.adapters.stores.costs import SqlCosts
+
+    if path := _sqlite_path(url):
+        from penstock.adapters.stores.sqlite import SqliteDatabase
+
+        return SqlCosts(SqliteDatabase(path))
+    return SqlCosts(_postgres().PostgresDatabase(url))
 
 
 def _sqlite_path(url: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The usage record as a row: one typed column per field, token counts spread out, tags and attempts as JSON."""
+"""The usage record as a row: one typed column per field, token counts spread out, tags and other collections as JSON."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -35,7 +35,7 @@ _UNKNOWN_SAID = {"wasted_cost"}
 REQUIRED = frozenset(field.name for field in _FIELDS if field.required)
 
 _plain_of = attrgetter(*(name for name, _ in _PLAIN))
-_told_by_others = attrgetter("endpoint", "requested_model", "response_model", "response_id", "finish_reason", "error")
+_told_by_others = attrgetter("endpoint", "requested_model", "response_model", "response_id", "finish_reason", "error", "processing")
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in _JSON.items()}
 _NUL = "\\u0000"
@@ -49,14 +49,16 @@ def row_of(record: UsageRecord) -> Row:
     tags, attempts = record.tags, record.attempts
     tags_text = _encode(tags).decode() if tags else "{}"
     attempts_text = _encode(attempts).decode() if attempts else "[]"
-    if _NUL in tags_text or _NUL in attempts_text:
+    parts_text = _encode(record.parts).decode() if record.parts else None
+    wasted_text = _encode(record.wasted_work).decode() if record.wasted_work else None
+    if _NUL in tags_text or _NUL in attempts_text or (wasted_text is not None and _NUL in wasted_text):
         clean = storable(record)
-        if clean.tags != tags or clean.attempts != attempts:
+        if clean.tags != tags or clean.attempts != attempts or clean.wasted_work != record.wasted_work:
             return row_of(clean)
     counts = _astuple(record.tokens) + _astuple(record.recalled)
     if max(counts) > MOST_TOKENS:
         counts = tuple(min(count, MOST_TOKENS) for count in counts)
-    return (*_plain_of(record), tags_text, attempts_text, *counts)
+    return (*_plain_of(record), tags_text, attempts_text, parts_text, wasted_text, *counts)
 
 
 def record_of(row: Sequence[Any]) -> UsageRecord:

@@ -5,7 +5,7 @@ The words for a row's group are interned once in `{cube}_keys`; `{cube}_hour` an
 Records before 1970 stand in no cube.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -13,18 +13,19 @@ from penstock.adapters.stores.sql import SUMS, Dialect, key_sql, totals
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.latency import BOUNDS_US
 from penstock.domain.ledger.measures import Sums
+from penstock.domain.prices.schedule import HOUR_NS as HOUR_NS
 
-HOUR_NS = 3_600 * 10**9
 LEVELS = {"hour": 1, "day": 24}
 """level -> hours in its period"""
 CUBED_TAGS = ("team", "feature", "environment", "cost_center", "business_unit", "workload_type")
 CUBED = (
     "tier", "cache", "outcome", *CUBED_TAGS, "model", "sla", "upstream", "endpoint", "response_model", "model_version", "optimization",
-    "fleet", "gpu", "instance", "region", "route", "strategy", "status", "price_id", "cost_basis", "baseline",
+    "fleet", "gpu", "instance", "region", "route", "strategy", "status", "price_id", "price_version", "cost_basis", "baseline",
+    "processing",
 )  # fmt: skip
 """what `sums` are kept by: few values each. Not users, API keys or requested models, which clients choose"""
 
-_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual")
+_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual", "input_cost", "provisional")
 _COUNTS = tuple(f"{group}_{name}" for group in ("tokens", "recalled") for name in Tokens.__struct_fields__)
 _ANY_BIT = " | ".join((*_COUNTS, *(f"COALESCE({name}, 0)" for name in _MONEY)))
 _APART = f"CASE WHEN {_ANY_BIT} NOT BETWEEN 0 AND {2**36 - 1} THEN id END"
@@ -76,6 +77,11 @@ def cube_tables(dialect: Dialect) -> list[str]:
     return statements
 
 
+def drop_cubes() -> list[str]:
+    """Statements that remove the tables of every cube, for a schema whose cubes are made anew."""
+    return [f"DROP TABLE IF EXISTS {cube.name}_{part}" for cube in CUBES for part in (*LEVELS, "keys")]
+
+
 def fresh_tables(dialect: Dialect) -> list[str]:
     """Statements that create, for one connection, where a delivery is added up before it joins the cubes."""
     integer, text = dialect.kinds["int"], dialect.kinds["text"]
@@ -96,15 +102,22 @@ def put_fresh(dialect: Dialect, source: str, condition: str) -> tuple[str, ...]:
     statements = []
     for cube in CUBES:
         fresh, columns = f"fresh_{cube.name}", ", ".join(cube.columns)
-        words = ", ".join(dialect.json_item("name", _path(cube, key)) for key in cube.keys)
         statements += [
             f"DELETE FROM {fresh}",
             f"INSERT INTO {fresh} (period, name, {columns}) {selects[cube.name]}",
-            f"INSERT INTO {cube.name}_keys (name, {', '.join(cube.keys)}) SELECT name, {words} FROM (SELECT DISTINCT name FROM {fresh}) f "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {cube.name}_keys k WHERE k.name = f.name) ORDER BY name ON CONFLICT DO NOTHING",
+            put_words(dialect, cube, fresh),
             *(_merge(cube, level, hours) for level, hours in LEVELS.items()),
         ]
     return tuple(statements)
+
+
+def put_words(dialect: Dialect, cube: Cube, fresh: str) -> str:
+    """Statement that enters the names of `fresh` that a cube does not know."""
+    words = ", ".join(dialect.json_item("name", _path(cube, key)) for key in cube.keys)
+    return (
+        f"INSERT INTO {cube.name}_keys (name, {', '.join(cube.keys)}) SELECT name, {words} FROM (SELECT DISTINCT name FROM {fresh}) f "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {cube.name}_keys k WHERE k.name = f.name) ORDER BY name ON CONFLICT DO NOTHING"
+    )
 
 
 def _merge(cube: Cube, level: str, hours: int) -> str:
@@ -120,11 +133,17 @@ def _merge(cube: Cube, level: str, hours: int) -> str:
     )
 
 
-def _name(dialect: Dialect, cube: Cube) -> str:
+def name_of(cube: Cube, word: Callable[[str], str | None]) -> str:
+    """The words of anything as `name_sql` has them of records, by the value of each key."""
+    fields, tags = _split(cube)
+    return msgspec.json.encode([*map(word, fields), [*map(word, tags)], None]).decode()
+
+
+def name_sql(dialect: Dialect, cube: Cube) -> str:
     """SQL of a record's words as JSON: fields, then the array of its tags, then what sets it apart."""
     fields, tags = _split(cube)
     words = [key_sql(dialect, key)[0] for key in fields]
-    return dialect.json_array.format(", ".join([*words, dialect.tags_array(tags) if tags else "NULL", cube.apart]))
+    return dialect.json_array.format(", ".join([*words, dialect.tags_array(tags, "tags") if tags else "NULL", cube.apart]))
 
 
 def _path(cube: Cube, key: str) -> tuple[int, ...]:
@@ -139,13 +158,13 @@ def _split(cube: Cube) -> tuple[list[str], list[str]]:
 
 def _select_sums(dialect: Dialect, source: str, where: str) -> str:
     values = ", ".join(total for name in SUMS_CUBE.values for total in totals(*SUMS[name], False))
-    name = _name(dialect, SUMS_CUBE)
+    name = name_sql(dialect, SUMS_CUBE)
     return f"SELECT admitted_ns / {HOUR_NS}, {name}, {values} FROM {source} WHERE {where} GROUP BY 1, 2"
 
 
 def _select_latency(dialect: Dialect, source: str, where: str) -> str:
     # Sorting by one text is half the work of sorting by its six words.
-    name = _name(dialect, LATENCY_CUBE)
+    name = name_sql(dialect, LATENCY_CUBE)
     branches = " UNION ALL ".join(
         f"SELECT admitted_ns / {HOUR_NS} AS period, {name} AS name, {bin} AS bin FROM {source} WHERE {where} AND {known}"
         for bin, known in ((FIRST_TOKEN_BIN, FIRST_TOKEN_KNOWN), (DURATION_BIN, DURATION_KNOWN))

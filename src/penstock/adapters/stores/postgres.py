@@ -3,8 +3,9 @@
 Imports psycopg, the extra `postgres`; `adapters.stores` imports this module only for a `postgresql://` URL.
 """
 
+import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,20 +16,23 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import TextLoader
 
 from penstock.adapters.stores.columns import NAMES, Row, row_of, storable
-from penstock.adapters.stores.cubes import cube_tables, fresh_tables, put_fresh
+from penstock.adapters.stores.cost_tables import cost_tables, put_marks, worked_hours
+from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, put_fresh
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import SCHEMA_VERSION, Dialect, missing_columns, newer_schema, put_offset, put_reservation, tables
+from penstock.domain.ledger.record import UsageRecord
 from penstock.ports.usage_store import Intake, Snapshot, StoreError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _DEFAULTS = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "application_name": "penstock"}
 _PREPARE_LOCK = 0x50454E53544F434B
+_HOURS_LOCK = _PREPARE_LOCK + 1
 _STREAM_ROWS = 1000
 
 
-def _tag(name: str) -> tuple[str, Any]:
-    return "tags ->> %s::text", name.replace("\0", "\ufffd")
+def _tag(name: str, tags: str) -> tuple[str, Any]:
+    return f"{tags} ->> %s::text", name.replace("\0", "\ufffd")
 
 
 POSTGRES = Dialect(
@@ -39,7 +43,7 @@ POSTGRES = Dialect(
         "hour": """to_char(to_timestamp(admitted_ns / 1000000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24')""",
     },
     tag=_tag,
-    tags_array=lambda names: "jsonb_build_array({})".format(", ".join(f"tags -> '{name}'" for name in names)),
+    tags_array=lambda names, tags: "jsonb_build_array({})".format(", ".join(f"{tags} -> '{name}'" for name in names)),
     json_array="jsonb_build_array({})::text",
     json_item=lambda column, path: f"({column}::jsonb #>> '{{{','.join(map(str, path))}}}')",
     serial="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
@@ -59,6 +63,7 @@ _TEMPORARY = (
     *fresh_tables(POSTGRES),
 )
 _PUT_ARRIVED, _PUT_ALL = put_fresh(POSTGRES, "arrived", "true"), put_fresh(POSTGRES, "records", "true")
+_PUT_MARKS = put_marks(POSTGRES)
 _RESERVE, _OFFSET = put_reservation(POSTGRES), put_offset(POSTGRES)
 
 
@@ -90,19 +95,21 @@ class PostgresDatabase:
             version = self._version(db)
             self.check_version(version)
             if version is None:
-                for statement in tables(POSTGRES) + cube_tables(POSTGRES):
+                for statement in (*tables(POSTGRES), *cube_tables(POSTGRES), *cost_tables(POSTGRES)):
                     db.execute(statement)
                 db.execute("INSERT INTO schema_version VALUES (%s)", (SCHEMA_VERSION,))
+            older = version is not None and version < SCHEMA_VERSION
+            if older:  # first of all: a writer holds this row before it takes hold of any other
+                db.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
             present = db.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'records'::regclass AND attnum > 0").fetchall()
             for statement in missing_columns(POSTGRES, {name for (name,) in present}):
                 db.execute(statement)
-            if version is not None and version < SCHEMA_VERSION:
+            if older:
                 self._begin_cubes(db)
 
     def _begin_cubes(self, db: Connection) -> None:
-        db.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
         db.execute("LOCK TABLE records IN EXCLUSIVE MODE")
-        for statement in (*cube_tables(POSTGRES), *fresh_tables(POSTGRES), *_PUT_ALL):
+        for statement in (*drop_cubes(), *cube_tables(POSTGRES), *cost_tables(POSTGRES), *fresh_tables(POSTGRES), *_PUT_ALL):
             db.execute(statement)
 
     @contextmanager
@@ -128,6 +135,21 @@ class PostgresDatabase:
                 yield db
         finally:
             db.close()
+
+    def fill(self, db: Connection, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        """Insert many rows."""
+        with db.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def hold(self, db: Connection) -> None:
+        """Until the transaction ends, nobody else writes hours, and nobody brings the schema up to date."""
+        [(version,)] = db.execute("SELECT version FROM schema_version FOR SHARE").fetchall()
+        self.check_version(version)
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (_HOURS_LOCK,))
+        # New rows have no statistics yet: a plan made in the dark would read every record to find the words of a few.
+        db.execute("SET LOCAL enable_hashjoin = off")
+        db.execute("SET LOCAL enable_mergejoin = off")
 
     @contextmanager
     def told(self, what: str = "failed") -> Iterator[None]:
@@ -169,6 +191,7 @@ class PostgresReading:
 
     def __init__(self, database: PostgresDatabase, db: Connection, version: int) -> None:
         self._database, self._db, self.version = database, db, version
+        self._streams = itertools.count()
         # JSON columns come back as text, as from SQLite: one decoder for both.
         db.adapters.register_loader("jsonb", TextLoader)
 
@@ -177,7 +200,7 @@ class PostgresReading:
             return list(self._db.execute(sql, parameters or None).fetchall())
 
     def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        with self._database.told(), self._db.cursor(name="penstock_records") as cursor:
+        with self._database.told(), self._db.cursor(name=f"penstock_{next(self._streams)}") as cursor:
             cursor.itersize = _STREAM_ROWS
             cursor.execute(sql, parameters)
             yield from cursor
@@ -198,12 +221,11 @@ class PostgresStore:
             self._database.prepare(self._connection())
 
     def take_in(self, intake: Intake) -> int:
-        rows = [row_of(record) for record in intake.records]
         with self._lock, self._database.told():
             try:
-                return self._write(intake, rows)
+                return self._write(intake, intake.records)
             except psycopg.DataError:
-                return self._write(intake, [row_of(storable(record)) for record in intake.records])
+                return self._write(intake, [storable(record) for record in intake.records])
 
     def flush(self) -> None:
         """Nothing is left to do: a commit of PostgreSQL returns when it is on the disk (`synchronous_commit`)."""
@@ -231,21 +253,23 @@ class PostgresStore:
             self._db = self._database.connect()
         return self._db
 
-    def _write(self, intake: Intake, rows: list[Row]) -> int:
+    def _write(self, intake: Intake, records: Sequence[UsageRecord]) -> int:
         db, new = self._connection(), 0
         with db.transaction(), db.cursor() as cursor:
             # held to the end: a newer penstock that brings the schema up to date waits for us, and we write none of it after
             [(version,)] = cursor.execute("SELECT version FROM schema_version FOR SHARE").fetchall()
             self._database.check_version(version)
-            if rows:
+            if records:
                 for statement in _TEMPORARY:
                     cursor.execute(statement)
                 with cursor.copy(_COPY) as copy:
-                    for row in rows:
-                        copy.write_row(row)
+                    for record in records:
+                        copy.write_row(row_of(record))
                 new = cursor.execute(_INSERT).rowcount
                 for statement in _PUT_ARRIVED if new else ():
                     cursor.execute(statement)
+                if new:
+                    cursor.executemany(_PUT_MARKS, worked_hours(records))
             if intake.settled:
                 cursor.execute("DELETE FROM reservations WHERE id = ANY(%s)", (list(intake.settled),))
             if intake.opened:

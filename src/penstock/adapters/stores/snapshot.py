@@ -1,36 +1,27 @@
 """A consistent view of a store, inside one read transaction; the same code over SQLite and PostgreSQL."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from penstock.adapters.stores.adding import select_periods, select_piece
 from penstock.adapters.stores.columns import NAMES, record_of
+from penstock.adapters.stores.cost_view import EmptyCostView, SqlCostView
 from penstock.adapters.stores.cubes import DURATION_BINS, HOUR_NS, LATENCY_CUBE, LEVELS, SUMS_CUBE, Cube
 from penstock.adapters.stores.pieces import Piece, label, narrowed, pieces, runs
-from penstock.adapters.stores.sql import Dialect, select_records
+from penstock.adapters.stores.reading import Reading as Reading
+from penstock.adapters.stores.sql import select_records
 from penstock.domain.ledger.grouping import PERIODS
 from penstock.domain.ledger.latency import Latency
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import Reservation, UsageRecord
+from penstock.ports.cost_store import CostView
 from penstock.ports.usage_store import StoreError
 
 Keys = tuple[str | None, ...]
-CUBED_SINCE = 2
-"""the schema from which on cubes are kept"""
-
-
-class Reading(Protocol):
-    """An open read transaction on a store of the schema `version`. Both methods raise `StoreError`."""
-
-    dialect: Dialect
-    version: int
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Sequence[Any]]: ...
-
-    def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """Row by row, so that a large answer is never held whole."""
+CUBED_SINCE = 3
+"""the schema from which on these cubes are kept, and the hours of fleets"""
 
 
 class SqlSnapshot:
@@ -39,6 +30,10 @@ class SqlSnapshot:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._cubed = reading.version >= CUBED_SINCE
+
+    @property
+    def costs(self) -> CostView:
+        return SqlCostView(self._reading) if self._cubed else EmptyCostView()
 
     def offsets(self) -> dict[str, int]:
         rows = self._reading.rows("SELECT segment, byte_offset FROM journal_offsets")
@@ -152,6 +147,10 @@ def _unit_ns(piece: Piece) -> int:
 
 class EmptySnapshot:
     """What a store holds that nobody has written to yet."""
+
+    @property
+    def costs(self) -> CostView:
+        return EmptyCostView()
 
     def offsets(self) -> dict[str, int]:
         return {}

@@ -12,14 +12,19 @@ from penstock.adapters.stores.columns import COLUMNS, MOST_INT, NAMES, REQUIRED,
 from penstock.domain.ledger.measures import DIMENSIONS, CostQuery
 from penstock.ports.usage_store import StoreError
 
-SCHEMA_VERSION = 2
-"""2: cubes are kept beside the records (`cubes.py`), so an older penstock must not write any more"""
+SCHEMA_VERSION = 3
+"""2: cubes are kept beside the records (`cubes.py`), so an older penstock must not write any more; 3: the cubes hold more sums, and hours
+of fleets stand beside them (`cost_tables.py`)"""
 PERIODS = ("day", "hour")
 
 ANSWERED = "outcome <> 'refused'"
 PRICED = f"{ANSWERED} AND cost IS NOT NULL"
 COMPARED = f"{PRICED} AND counterfactual IS NOT NULL"
+UNBOOKED = f"{ANSWERED} AND cost IS NULL AND fleet IS NOT NULL AND wasted_cost IS NOT NULL"
+BOOKED = f"{ANSWERED} AND (cost IS NOT NULL OR (fleet IS NOT NULL AND wasted_cost IS NOT NULL))"
 _PROCESSED = tuple(f"tokens_{name}" for name in ("uncached_input", "cache_read", "cache_write", "visible_output", "reasoning"))
+_TOTAL = " + ".join(_PROCESSED)
+SPLIT = f"input_cost IS NOT NULL AND {PRICED} AND list_cost IS NOT NULL AND {_TOTAL} > 0"
 
 SUMS: dict[str, tuple[str, str]] = {
     "requests": ("1", ANSWERED),
@@ -34,8 +39,8 @@ SUMS: dict[str, tuple[str, str]] = {
     "recalled_input": ("recalled_uncached_input + recalled_cache_read + recalled_cache_write", ANSWERED),
     "recalled_output": ("recalled_visible_output + recalled_reasoning", ANSWERED),
     "priced": ("1", PRICED),
-    "priced_tokens": (" + ".join(_PROCESSED), PRICED),
-    "cost": ("cost", PRICED),
+    "priced_tokens": (_TOTAL, PRICED),
+    "cost": ("COALESCE(cost, wasted_cost)", BOOKED),
     "estimated": ("1", f"{PRICED} AND cost_basis = 'estimated'"),
     "compared": ("1", COMPARED),
     "compared_cost": ("cost", COMPARED),
@@ -43,6 +48,14 @@ SUMS: dict[str, tuple[str, str]] = {
     "list_cost": ("COALESCE(list_cost, 0)", COMPARED),
     "wasted": ("COALESCE(wasted_cost, 0)", COMPARED),
     "wasting": ("1", f"{COMPARED} AND wasted_cost > 0"),
+    "provisional": ("COALESCE(provisional, CASE WHEN fleet IS NULL THEN 0 ELSE COALESCE(cost, 0) END)", BOOKED),
+    "split": ("1", SPLIT),
+    "split_input_cost": ("input_cost", SPLIT),
+    "split_output_cost": ("list_cost - input_cost", SPLIT),
+    "split_input": (" + ".join(_PROCESSED[:3]), SPLIT),
+    "split_output": (" + ".join(_PROCESSED[3:]), SPLIT),
+    "unbooked": ("1", UNBOOKED),
+    "unbooked_tokens": (" + ".join(_PROCESSED), UNBOOKED),
 }
 """field of `Sums` -> what is added up, and over which records: `measures.sums_of` in SQL"""
 
@@ -53,10 +66,10 @@ class Dialect(msgspec.Struct, frozen=True):
     mark: str
     kinds: dict[Kind, str]
     periods: dict[str, str]
-    tag: Callable[[str], tuple[str, Any]]
-    """tag name -> SQL with one parameter, and that parameter"""
-    tags_array: Callable[[Sequence[str]], str]
-    """some of our own tag names -> SQL of the JSON array of their values"""
+    tag: Callable[[str, str], tuple[str, Any]]
+    """tag name, SQL of the tags -> SQL with one parameter, and that parameter"""
+    tags_array: Callable[[Sequence[str], str], str]
+    """some of our own tag names, SQL of the tags -> SQL of the JSON array of their values"""
     json_array: str
     """a format: SQL of items -> SQL of a JSON array as text"""
     json_item: Callable[[str, Sequence[int]], str]
@@ -144,13 +157,13 @@ def window_and_filters(dialect: Dialect, query: CostQuery) -> tuple[str, list[An
     return " AND ".join(conditions), parameters
 
 
-def key_sql(dialect: Dialect, key: str) -> tuple[str, list[Any]]:
-    """The value of a key on a record, and the parameters of that SQL."""
+def key_sql(dialect: Dialect, key: str, tags: str = "tags") -> tuple[str, list[Any]]:
+    """The value of a key on a record, and the parameters of that SQL. `tags` is the SQL of its tags."""
     if key == "status":
         return "CAST(status AS TEXT)", []
     if key in DIMENSIONS:
         return key, []
     if key in PERIODS:
         return dialect.periods[key], []
-    sql, parameter = dialect.tag(key)
+    sql, parameter = dialect.tag(key, tags)
     return sql, [parameter]

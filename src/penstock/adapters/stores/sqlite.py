@@ -3,7 +3,8 @@
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.adapters.stores.columns import Row, row_of, storable
-from penstock.adapters.stores.cubes import cube_tables, fresh_tables, put_fresh
+from penstock.adapters.stores.cost_tables import cost_tables, put_marks, worked_hours
+from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, put_fresh
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import (
     SCHEMA_VERSION,
@@ -24,6 +26,7 @@ from penstock.adapters.stores.sql import (
     put_reservation,
     tables,
 )
+from penstock.domain.ledger.record import UsageRecord
 from penstock.ports.usage_store import Intake, Snapshot, StoreError
 
 BUSY_TIMEOUT_S = 5.0
@@ -35,10 +38,10 @@ _SLICE_ROWS = 50_000
 _PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f]+')
 
 
-def _tag(name: str) -> tuple[str, Any]:
+def _tag(name: str, tags: str) -> tuple[str, Any]:
     if _PLAIN_NAME.fullmatch(name):
-        return "json_extract(tags, ?)", f'$."{name}"'
-    return "(SELECT value FROM json_each(tags) WHERE key = ?)", name.replace("\0", "\ufffd")
+        return f"json_extract({tags}, ?)", f'$."{name}"'
+    return f"(SELECT value FROM json_each({tags}) WHERE key = ?)", name.replace("\0", "\ufffd")
 
 
 SQLITE = Dialect(
@@ -49,7 +52,7 @@ SQLITE = Dialect(
         "hour": "strftime('%Y-%m-%dT%H', admitted_ns / 1000000000, 'unixepoch')",
     },
     tag=_tag,
-    tags_array=lambda names: "json_extract(tags, {})".format(", ".join(f"'$.{name}'" for name in names)),
+    tags_array=lambda names, tags: "json_extract({}, {})".format(tags, ", ".join(f"'$.{name}'" for name in names)),
     json_array="json_array({})",
     json_item=lambda column, path: f"json_extract({column}, '${''.join(f'[{index}]' for index in path)}')",
     serial="INTEGER PRIMARY KEY",
@@ -58,6 +61,7 @@ SQLITE = Dialect(
     emptied="",
     overflow="integer overflow",
 )
+_PUT_MARKS = put_marks(SQLITE)
 _INSERT, _RESERVE, _OFFSET = insert_records(SQLITE), put_reservation(SQLITE), put_offset(SQLITE)
 _PUT_FRESH = put_fresh(SQLITE, "records", "rowid > ? AND rowid <= ?")
 
@@ -75,7 +79,7 @@ class SqliteDatabase:
         with self.told():
             db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32)
             try:
-                db.execute("PRAGMA journal_mode = WAL")
+                _log_ahead(db)
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
                 db.execute("PRAGMA temp_store = MEMORY")
@@ -88,15 +92,18 @@ class SqliteDatabase:
     def prepare(self, db: sqlite3.Connection) -> None:
         """Create or extend the tables, whoever else tries at the same time."""
         with self.told(), transaction(db):
-            for statement in tables(SQLITE) + cube_tables(SQLITE):
+            for statement in tables(SQLITE):
                 db.execute(statement)
             version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0]
             self.check_version(version)
+            older = version is not None and version < SCHEMA_VERSION
+            for statement in (*(drop_cubes() if older else ()), *cube_tables(SQLITE), *cost_tables(SQLITE)):
+                db.execute(statement)
             if version is None:
                 db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
             for statement in missing_columns(SQLITE, {row[1] for row in db.execute("PRAGMA table_info(records)")}):
                 db.execute(statement)
-            if version is not None and version < SCHEMA_VERSION:
+            if older:
                 put_cubes(db, 0)
                 db.execute("UPDATE schema_version SET version = ?", (SCHEMA_VERSION,))
 
@@ -121,6 +128,14 @@ class SqliteDatabase:
             self.prepare(db)
             with self.told(), transaction(db):
                 yield db
+
+    def fill(self, db: sqlite3.Connection, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+        """Insert many rows."""
+        marks = ", ".join("?" * len(columns))
+        db.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+
+    def hold(self, db: sqlite3.Connection) -> None:
+        """Until the transaction ends, nobody else writes hours: `BEGIN IMMEDIATE` has seen to it."""
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -184,6 +199,19 @@ def _opened(uri: str) -> sqlite3.Connection:
     return db
 
 
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Turns the write-ahead log on. While others do so to the same new file, SQLite says `busy` at once, whatever the timeout."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """BEGIN IMMEDIATE ... COMMIT; anything raised inside, or by the commit, rolls back."""
@@ -222,7 +250,9 @@ class SqliteReading:
 
     def stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Sequence[Any]]:
         with self._database.told():
-            yield from self._db.execute(sql, parameters)
+            cursor = self._db.execute(sql, parameters)
+            # An iterator without `close`: left halfway, a generator would else close the cursor, perhaps after its connection.
+            yield from iter(cursor.fetchone, None)
 
 
 class SqliteStore:
@@ -240,12 +270,11 @@ class SqliteStore:
             self._database.prepare(self._connection())
 
     def take_in(self, intake: Intake) -> int:
-        rows = [row_of(record) for record in intake.records]
         with self._lock, self._database.told():
             try:
-                return self._write(intake, rows)
+                return self._write(intake, intake.records)
             except OverflowError:
-                return self._write(intake, [row_of(storable(record)) for record in intake.records])
+                return self._write(intake, [storable(record) for record in intake.records])
 
     def flush(self) -> None:
         # A commit under FULL syncs the write-ahead log, and with it every commit before.
@@ -281,8 +310,8 @@ class SqliteStore:
             self._db = self._database.connect()
         return self._db
 
-    def _write(self, intake: Intake, rows: list[Row]) -> int:
-        db = self._connection()
+    def _write(self, intake: Intake, records: Sequence[UsageRecord]) -> int:
+        db, rows = self._connection(), [row_of(record) for record in records]
         with transaction(db):
             [(version,)] = db.execute("SELECT max(version) FROM schema_version")
             self._database.check_version(version)
@@ -292,6 +321,7 @@ class SqliteStore:
             new = db.total_changes - before
             if new:
                 put_cubes(db, newest)
+                db.executemany(_PUT_MARKS, worked_hours(records))
             db.executemany("DELETE FROM reservations WHERE id = ?", [(id,) for id in intake.settled])
             opened = [(held.id, intake.writers.get(held.id, ""), self._encode(held).decode()) for held in intake.opened]
             db.executemany(_RESERVE, opened)

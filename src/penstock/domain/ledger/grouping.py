@@ -3,6 +3,7 @@
 A key is a field of `DIMENSIONS`, `day` or `hour` (UTC), or the name of a tag. What a record does not know is None.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 
@@ -10,6 +11,11 @@ from penstock.domain.ledger.measures import DIMENSIONS, CostQuery
 from penstock.domain.ledger.record import UsageRecord
 
 PERIODS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
+SUMMED = (
+    "team", "feature", "environment", "cost_center", "business_unit", "workload_type",
+    *(key for key in DIMENSIONS if key not in ("requested_model", "key_id")),
+)  # fmt: skip
+"""keys that stores keep sums by, beside periods: few values each. For others, which clients choose, every record is read"""
 _FIELDS = {name: attrgetter(name) for name in DIMENSIONS}
 
 
@@ -32,3 +38,8 @@ def matches(record: UsageRecord, query: CostQuery) -> bool:
     if not query.since_ns <= record.admitted_ns < query.until_ns:
         return False
     return all(key_of(record, key) == value for key, value in query.where)
+
+
+def matches_all(values: Mapping[str, str | None], where: Sequence[tuple[str, str]]) -> bool:
+    """True when a group's values pass every filter; an unknown passes none."""
+    return all(values[key] == value for key, value in where)

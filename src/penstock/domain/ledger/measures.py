@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import msgspec
 
 from penstock.domain.dialects.tokens import Tokens
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import REPLAYED, UsageRecord, booked_of, is_unbooked, provisional_of
 
 CP1KT_DEFINITION = (
     "CP1KT = cost / (input + output tokens processed by models, of priced requests) x 1000; answers from Penstock's cache process none"
@@ -31,7 +31,8 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 DIMENSIONS = (
     "endpoint", "model", "requested_model", "response_model", "model_version", "optimization", "tier", "sla", "upstream", "fleet",
-    "gpu", "instance", "region", "cache", "route", "strategy", "outcome", "status", "key_id", "price_id", "cost_basis", "baseline",
+    "gpu", "instance", "region", "cache", "route", "strategy", "outcome", "status", "key_id", "price_id", "price_version", "cost_basis",
+    "baseline", "processing",
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ class Sums(msgspec.Struct):
     """answered requests whose cost is known"""
     priced_tokens: int = 0
     cost: int = 0
+    """of the priced requests, and of the unbooked ones what tries elsewhere cost"""
     estimated: int = 0
     """priced requests whose cost rests on an estimate"""
     compared: int = 0
@@ -66,6 +68,18 @@ class Sums(msgspec.Struct):
     """the part of `compared_cost` for tries that brought no answer, as far as it is known"""
     wasting: int = 0
     """compared requests of whose cost some was wasted"""
+    provisional: int = 0
+    """the part of `cost` for work of own fleets, which allocation replaces"""
+    split: int = 0
+    """priced requests whose cost is known for input and output apart"""
+    split_input_cost: int = 0
+    split_output_cost: int = 0
+    split_input: int = 0
+    """tokens of those"""
+    split_output: int = 0
+    unbooked: int = 0
+    """answered by own fleets and booked at no price: their hours' allocation tells what they cost"""
+    unbooked_tokens: int = 0
 
     def add(self, other: "Sums") -> None:
         for field in self.__struct_fields__:
@@ -78,10 +92,12 @@ def sums_of(record: UsageRecord) -> Sums:
         return Sums(refused=1)
     tokens, recalled, cost = record.tokens, record.recalled, record.cost
     compared = cost is not None and record.counterfactual is not None
+    unbooked = is_unbooked(record)
+    split = cost is not None and record.input_cost is not None and record.list_cost is not None and tokens.total > 0
     return Sums(
         requests=1,
         failed=record.outcome != "ok",
-        cache_hits=record.cache in ("exact", "normalised", "semantic"),
+        cache_hits=record.cache in REPLAYED,
         uncached_input=tokens.uncached_input,
         cache_read=tokens.cache_read,
         cache_write=tokens.cache_write,
@@ -91,7 +107,7 @@ def sums_of(record: UsageRecord) -> Sums:
         recalled_output=recalled.output,
         priced=cost is not None,
         priced_tokens=tokens.total if cost is not None else 0,
-        cost=cost or 0,
+        cost=booked_of(record) or 0,
         estimated=cost is not None and record.cost_basis == "estimated",
         compared=compared,
         compared_cost=(cost or 0) if compared else 0,
@@ -99,6 +115,14 @@ def sums_of(record: UsageRecord) -> Sums:
         list_cost=(record.list_cost or 0) if compared else 0,
         wasted=(record.wasted_cost or 0) if compared else 0,
         wasting=compared and bool(record.wasted_cost),
+        provisional=provisional_of(record),
+        split=split,
+        split_input_cost=(record.input_cost or 0) if split else 0,
+        split_output_cost=(record.list_cost or 0) - (record.input_cost or 0) if split else 0,
+        split_input=tokens.input if split else 0,
+        split_output=tokens.output if split else 0,
+        unbooked=unbooked,
+        unbooked_tokens=tokens.total if unbooked else 0,
     )
 
 

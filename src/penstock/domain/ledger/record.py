@@ -12,6 +12,8 @@ from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 
 Outcome = Literal["ok", "error", "refused", "client_closed", "stream_broken", "interrupted"]
 CacheOutcome = Literal["exact", "normalised", "semantic", "miss", "bypass"]
+REPLAYED = ("exact", "normalised", "semantic")
+"""cache outcomes of answers that no model made again"""
 Basis = Literal["measured", "estimated", "unknown"]
 
 
@@ -26,6 +28,13 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str | None = None
     started_us: int | None = None
     """when it began, from the admission on; None on records of before this was kept"""
+
+
+class WastedWork(msgspec.Struct, frozen=True, array_like=True):
+    """What a try on own hardware may have worked for, though no answer came of it: its share of the hour is waste."""
+
+    fleet: str
+    tokens: Tokens
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,6 +114,10 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     recalled: Tokens = NO_TOKENS
     """tokens of a replayed answer: served, but not processed again"""
     tokens_basis: Basis = "measured"
+    parts: dict[str, int] = {}
+    """what of the tokens has a price of its own, and calls of tools that are billed beside them (`dialects.tokens.PARTS`)"""
+    processing: str | None = None
+    """`batch`, `flex` or `priority`, as the provider said; None: standard"""
     first_token_us: int | None = None
     duration_us: int = 0
 
@@ -114,12 +127,53 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """billed to us; None: unpriced"""
     list_cost: int | None = None
     """what the answer would have cost from the same model without cache"""
+    input_cost: int | None = None
+    """the input side of `list_cost`; the rest of it is for output"""
+    provisional: int | None = None
+    """the part of `cost` for work of own fleets, which allocation replaces; None: all of it where `fleet` is set, else nothing"""
+    wasted_work: tuple[WastedWork, ...] = ()
+    """tries on own fleets that brought no answer; where the request got none, all that own fleets did for it"""
     wasted_cost: int | None = 0
-    """the part of `cost` for tries that brought no answer but may have been worked for, each booked whole; None: there were some,
-    and nothing bounds them"""
+    """the part of `cost` for tries that brought no answer but may have been worked for, each booked whole; None: there were some at
+    providers, and nothing bounds them. All that is booked where `cost` is None on an own fleet: see `is_unbooked`"""
     cost_basis: Basis = "measured"
     counterfactual: int | None = None
     """what the configured baseline would have cost"""
     baseline: str | None = None
     """the model that the counterfactual is priced on"""
     reserved: int | None = None
+
+
+def is_unbooked(record: UsageRecord) -> bool:
+    """Worked for by an own fleet that has no price to book it at: its hours tell what it cost, and `wasted_cost` what tries elsewhere
+    did."""
+    return record.cost is None and record.fleet is not None and record.wasted_cost is not None
+
+
+def booked_of(record: UsageRecord) -> int | None:
+    """Nano-USD that a record adds to the books: its cost, or what tries elsewhere cost where it is unbooked. None: unpriced."""
+    return record.wasted_cost if is_unbooked(record) else record.cost
+
+
+def provisional_of(record: UsageRecord) -> int:
+    """Nano-USD of what is booked that no provider bills: work of own fleets, at the rate it was booked at."""
+    if booked_of(record) is None:
+        return 0
+    if record.provisional is not None:
+        return record.provisional
+    return (record.cost or 0) if record.fleet is not None else 0
+
+
+def billed_of(record: UsageRecord) -> int:
+    """Nano-USD that providers bill for a record, as far as it is known."""
+    return (booked_of(record) or 0) - provisional_of(record)
+
+
+def own_tokens(record: UsageRecord) -> Tokens:
+    """The tokens that count as work of the fleet that the record names, beside its `wasted_work`.
+
+    Without an answer the record's tokens are a bound over all tries, at providers too, which `wasted_work` replaces. A record
+    without it was written before it was kept: only what a process held when it died is known to be a bound then.
+    """
+    told = record.outcome == "ok" or (not record.wasted_work and record.outcome != "interrupted")
+    return record.tokens if told else NO_TOKENS
