@@ -1,14 +1,16 @@
-"""A real Prometheus on a free port, in a directory that holds its prometheus.yml; asked over its HTTP API."""
+"""A real Prometheus on a free port, in a directory that holds its prometheus.yml, asked over its HTTP API; and a page for it to scrape."""
 
 import json
 import shutil
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,49 @@ def prometheus(directory: Path) -> Iterator[Prometheus]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+class TextExporter(ThreadingHTTPServer):
+    """Stands in for an exporter: serves the text that it is given, at any path, to GET and POST; remembers what headers it saw."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Page)
+        self.text = ""
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.address = f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Page(BaseHTTPRequestHandler):
+    server: TextExporter
+
+    def do_GET(self) -> None:
+        body = self.server.text.encode()
+        self.server.headers = {name.lower(): value for name, value in self.headers.items()}
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.server.status)
+        self.send_header("content-type", "text/plain; version=0.0.4")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def exporting() -> Iterator[TextExporter]:
+    """Serves until the block ends, or until it is shut down."""
+    exporter = TextExporter()
+    thread = threading.Thread(target=exporter.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield exporter
+    finally:
+        exporter.shutdown()
+        exporter.server_close()
+        thread.join()
