@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-MODULES = ("bench.gateway", "bench.crash", "bench.console", "bench.demo")
+MODULES = ("bench.gateway", "bench.crash", "bench.console", "bench.demo", "bench.ledger", "bench.bills")
 
 if __name__ == "__main__":
     for module in MODULES:
