@@ -1,33 +1,27 @@
-"""Whether prices of hardware, other costs, budgets and objectives can be read, and whom they name."""
+"""Whether other costs, bills, objectives and budgets can be read, and whom they name; hardware is in `checks_fleets`."""
 
-from collections.abc import Iterator, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
+from penstock.config import checks_fleets
+from penstock.config.checks_fleets import price_problems, unit_error
+from penstock.config.fleets import COST_UNITS
+from penstock.config.hardware import OtherCost
 from penstock.config.limits import parse_limit, parse_target
 from penstock.config.problems import Problem, error, join, nearest, warning
-from penstock.config.settings import Alert, Budget, Commitment, Fleet, Settings, Slo, TokenPrice
-from penstock.domain.units import Rate, UnitError
-
-FLEET_UNITS = ("gpu-hour", "hour", "day", "month")
-COST_UNITS = ("hour", "day", "month")
+from penstock.config.settings import Alert, Bill, Budget, Settings, Slo, TokenPrice, TokenRates
+from penstock.domain.ledger.grouping import PERIODS
+from penstock.domain.ledger.measures import DIMENSIONS
+from penstock.domain.units import UnitError
 
 
 def problems(settings: Settings) -> Iterator[Problem]:
-    """Findings about `[fleets.*] [costs.*] [[budgets]] [[slos]] [notify.*]`."""
-    for name, fleet in settings.fleets.items():
-        where = join("fleets", name)
-        if fleet.upstream is not None and fleet.upstream not in settings.upstreams:
-            hint = nearest(fleet.upstream, settings.upstreams, "remove it: a fleet may stand alone")
-            yield error(f"{where}.upstream", f"there is no upstream `{fleet.upstream}`", hint)
-        yield from _price_problems(where, fleet)
-        yield from _commitment_problems(f"{where}.commitment", fleet)
-        if fleet.runs is not None:
-            hint = "give `count` and `planned_tokens_per_second`: requests are priced by these"
-            yield warning(f"{where}.runs", "running times of a fleet are not read yet", hint)
+    """Findings about `[fleets.*] [costs.*] [bill] [objectives.*] [[budgets]] [[slos]] [notify.*]`."""
+    yield from checks_fleets.problems(settings)
     for name, cost in settings.costs.items():
-        yield from _rate_problems(f"{join('costs', name)}.price", cost.price, COST_UNITS)
-        yield warning(join("costs", name), "this cost is in no report yet", "add it to what `penstock cost` shows by hand for now")
+        yield from _cost_problems(settings, join("costs", name), cost)
+    yield from _bill_problems(settings)
+    yield from _objective_problems(settings)
     for index, budget in enumerate(settings.budgets):
         yield from _budget_problems(settings, f"budgets[{index}]", budget)
     yield from _repeated_names(settings.budgets)
@@ -48,9 +42,11 @@ def not_enforced(settings: Settings) -> Iterator[Problem]:
         yield error(f"slos[{index}]", f"responses to a missed {slo.metric} target are not built yet", "remove the objective for now")
 
 
-def token_price_problems(where: str, price: TokenPrice) -> Iterator[Problem]:
+def token_price_problems(where: str, price: TokenRates) -> Iterator[Problem]:
     """Prices per million tokens must be amounts, not below 0; the exact value of a number is the one that is written."""
-    for key in price.__struct_fields__:
+    for name, rates in price.processing.items() if isinstance(price, TokenPrice) else ():
+        yield from token_price_problems(join(f"{where}.processing", name), rates)
+    for key in TokenRates.__struct_fields__:
         value = getattr(price, key)
         try:
             amount = Decimal(0 if value is None else str(value))
@@ -60,46 +56,63 @@ def token_price_problems(where: str, price: TokenPrice) -> Iterator[Problem]:
             yield error(f"{where}.{key}", f"`{value}` is not a price", "write USD per million tokens, such as `0.05`")
 
 
-def _rate_problems(where: str, text: str, units: Sequence[str]) -> Iterator[Problem]:
-    try:
-        per = Rate.parse(text).per
-    except UnitError as problem:
-        yield _unit_error(where, problem)
+def _cost_problems(settings: Settings, where: str, cost: OtherCost) -> Iterator[Problem]:
+    yield from price_problems(f"{where}.price", cost.price, COST_UNITS)
+    named: Mapping[str, Mapping[str, object]] = {
+        "upstream": settings.upstreams,
+        "model": settings.models,
+        "fleet": settings.fleets,
+        "tier": settings.tiers,
+    }
+    for key, value in cost.share.items():
+        place = join(f"{where}.share", key)
+        if key in named and value not in named[key]:
+            hint = nearest(value, named[key], f"add a table [{key}s.{value}]")
+            yield error(place, f"there is no {key} `{value}`, so nobody bears it", hint)
+        yield from _key_problems(settings, place, key)
+
+
+def _key_problems(settings: Settings, where: str, key: str) -> Iterator[Problem]:
+    """Whether requests can be told apart by a key: a dimension of theirs, or a tag that is declared."""
+    declared = {*settings.tags.declared, *settings.tags.required}
+    known = {name.replace("-", "_") for name in (*DIMENSIONS, *PERIODS, *declared)}
+    if key.replace("-", "_") not in known:
+        hint = nearest(key, sorted(known), "declare it in [tags]")
+        yield warning(where, f"`{key}` is no field of requests and no declared tag", hint)
+
+
+def _bill_problems(settings: Settings) -> Iterator[Problem]:
+    by = settings.bill.by
+    if by == Bill().by:
         return
-    if per not in units:
-        yield error(where, f"a price per {per} is not known here", f"write it per {', '.join(units)}, such as `0.79 USD/{units[0]}`")
+    if not by:
+        yield error("bill.by", "a bill is split by something", 'name at least one key, such as by = ["team"]')
+    for index, key in enumerate(by):
+        place = f"bill.by[{index}]"
+        if key.replace("-", "_") in (each.replace("-", "_") for each in by[:index]):
+            yield error(place, f"`{key}` stands there twice", "remove one of them")
+        yield from _key_problems(settings, place, key)
 
 
-def _price_problems(where: str, fleet: Fleet) -> Iterator[Problem]:
-    if isinstance(fleet.price, str):
-        yield from _rate_problems(f"{where}.price", fleet.price, FLEET_UNITS)
-        return
-    starts = []
-    for index, dated in enumerate(fleet.price or ()):
-        yield from _rate_problems(f"{where}.price[{index}].price", dated.price, FLEET_UNITS)
-        try:
-            starts.append(date.fromisoformat(dated.from_))
-        except ValueError:
-            yield error(f"{where}.price[{index}].from", f"`{dated.from_}` is not a day", "write it like `2026-01-01`")
-    if len(set(starts)) < len(starts):
-        yield error(f"{where}.price", "two prices start on the same day", "keep one of them")
-
-
-def _commitment_problems(where: str, fleet: Fleet) -> Iterator[Problem]:
-    commitment = fleet.commitment
-    if not isinstance(commitment, Commitment):
-        return
-    if commitment.kind == "owned" and (commitment.capex is None or not commitment.years):
-        yield error(where, "owned hardware needs `capex` and `years`", 'write { kind = "owned", capex = "30000 USD", years = 4 }')
-    if commitment.kind == "reserved" and commitment.term is None:
-        yield error(where, "a reservation needs a `term`", 'write { kind = "reserved", term = "1y", ... }')
+def _objective_problems(settings: Settings) -> Iterator[Problem]:
+    classes = settings.tags.allowed.get("sla")
+    for name, objective in settings.objectives.items():
+        where = join("objectives", name)
+        if objective.first_token is None and objective.duration is None:
+            yield error(where, "it promises nothing", 'write first_token = "500ms", duration = "10s", or both')
+        for key in ("first_token", "duration"):
+            value = getattr(objective, key)
+            if value is not None and value <= 0:
+                yield error(f"{where}.{key}", "nothing is answered in no time", 'write a time above 0, such as "500ms"')
+        if classes is not None and name != "default" and name not in classes:
+            yield warning(where, f"no request can have the sla `{name}`", nearest(name, (*classes, "default"), "add it to [tags] allowed"))
 
 
 def _budget_problems(settings: Settings, where: str, budget: Budget) -> Iterator[Problem]:
     try:
         parse_limit(budget.limit)
     except UnitError as problem:
-        yield _unit_error(f"{where}.limit", problem)
+        yield unit_error(f"{where}.limit", problem)
     yield from _notify_problems(settings, f"{where}.notify", budget.notify)
     for index, mark in enumerate(budget.alert_at):
         at, place = (mark.at if isinstance(mark, Alert) else mark), f"{where}.alert_at[{index}]"
@@ -123,7 +136,7 @@ def _slo_problems(settings: Settings, where: str, slo: Slo) -> Iterator[Problem]
     try:
         parse_target(slo.target)
     except UnitError as problem:
-        yield _unit_error(f"{where}.target", problem)
+        yield unit_error(f"{where}.target", problem)
     if slo.window <= 0:
         yield error(f"{where}.window", "nothing can be measured in no time", 'write a time above 0, such as "6h"')
     for index, response in enumerate(slo.respond):
@@ -141,8 +154,3 @@ def _notify_problems(settings: Settings, where: str, names: Sequence[str]) -> It
     for name in names:
         if name not in settings.notify:
             yield error(where, f"there is no [notify.{name}]", nearest(name, settings.notify, f"add a table [notify.{name}]"))
-
-
-def _unit_error(where: str, problem: UnitError) -> Problem:
-    text, _, hint = str(problem).partition(": ")
-    return error(where, text, hint)

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from penstock.config import overrides
+from penstock.config.hardware import Fleet
 from penstock.config.problems import ConfigError, error
-from penstock.config.settings import Fleet, Server, Settings, Tags, Upstream
+from penstock.config.settings import Archive, Server, Settings, Tags, Upstream
 from penstock.config.shape import faults, quantity
 from penstock.domain.dialects.content import normal_tag
 
@@ -87,6 +88,7 @@ def absolute(settings: Settings, base: Path) -> Settings:
         server=_server(settings.server, base),
         upstreams={name: _upstream(each, base) for name, each in settings.upstreams.items()},
         fleets={name: _fleet(each, base) for name, each in settings.fleets.items()},
+        archive=_archive(settings.archive, base),
     )
 
 
@@ -100,6 +102,12 @@ def _server(server: Server, base: Path) -> Server:
 
 def _upstream(upstream: Upstream, base: Path) -> Upstream:
     return upstream if upstream.ca_file is None else msgspec.structs.replace(upstream, ca_file=str(base / upstream.ca_file))
+
+
+def _archive(archive: Archive, base: Path) -> Archive:
+    if archive.url is None or "://" in archive.url:
+        return archive
+    return msgspec.structs.replace(archive, url=str(base / archive.url))
 
 
 def _fleet(fleet: Fleet, base: Path) -> Fleet:

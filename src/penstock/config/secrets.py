@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from penstock.config.problems import ConfigError, Problem, error, join
-from penstock.config.settings import Secret, Settings
+from penstock.config.settings import Settings
+from penstock.config.tables import Secret
 
 
 def secrets_of(settings: Settings) -> Iterator[tuple[str, Secret]]:
@@ -16,9 +17,13 @@ def secrets_of(settings: Settings) -> Iterator[tuple[str, Secret]]:
     for name, notify in settings.notify.items():
         if isinstance(notify.url, Secret):
             yield f"{join('notify', name)}.url", notify.url
-    for name, header in settings.telemetry.headers.items():
-        if isinstance(header, Secret):
-            yield join("telemetry.headers", name), header
+    for table, headers in (
+        ("telemetry.headers", settings.telemetry.headers),
+        ("telemetry.prometheus_headers", settings.telemetry.prometheus_headers),
+    ):
+        for name, header in headers.items():
+            if isinstance(header, Secret):
+                yield join(table, name), header
 
 
 def missing_secrets(settings: Settings, environ: Mapping[str, str]) -> list[Problem]:

@@ -5,30 +5,11 @@
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
-from penstock.domain.units import Duration, Rate, Size
-
-
-def doc(text: str) -> Meta:
-    """What a key means: shown in the reference, and by editors through the JSON Schema."""
-    return Meta(description=text)
-
-
-Fraction01 = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[int, Meta(ge=1)]
-Condition = Annotated[str, Meta(pattern=r"^\s*(<=|>=|<|>)\s*[0-9.]+\s*$")]
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every table: frozen, unknown keys are errors."""
-
-
-class Secret(Table, frozen=True):
-    """A secret by the name of the environment variable that holds it."""
-
-    env: Annotated[str, doc("Name of the environment variable that holds the secret.")]
+from penstock.config.hardware import Fleet, OtherCost
+from penstock.config.tables import Condition, Fraction01, Positive, Secret, Table, doc
+from penstock.domain.units import Duration, Size
 
 
 class Server(Table, frozen=True):
@@ -138,68 +119,42 @@ class Upstream(Table, frozen=True):
     simulated: Annotated[dict[str, Any], doc("Options of the simulated engine.")] = {}
 
 
-class DatedPrice(Table, frozen=True):
-    """A price that holds from a date on."""
-
-    from_: Annotated[str, doc("Day from which the price holds, `2026-01-01`, UTC.")] = msgspec.field(name="from")
-    price: Annotated[Rate, doc("The price from that day on, such as `0.79 USD/gpu-hour`.")]
-
-
-class Commitment(Table, frozen=True):
-    """How fleet hardware is held."""
-
-    kind: Annotated[Literal["on-demand", "spot", "reserved", "owned"], doc("`on-demand`, `spot`, `reserved`, or `owned`.")]
-    term: Annotated[str | None, doc("Length of a reservation, such as `1y`.")] = None
-    payment: Annotated[str | None, doc("How a reservation is paid, such as `partial-upfront`.")] = None
-    upfront: Annotated[str | None, doc("What is paid at the start, in USD.")] = None
-    hourly: Annotated[str | None, doc("What is paid per hour, in USD.")] = None
-    capex: Annotated[str | None, doc("Purchase price of owned hardware, in USD.")] = None
-    years: Annotated[float | None, doc("Years over which owned hardware is written off.")] = None
-
-
-class Place(Table, frozen=True):
-    """Where a fleet runs."""
-
-    instance: Annotated[str | None, doc("Instance type, such as `g6e.xlarge`.")] = None
-    region: Annotated[str | None, doc("Region or site.")] = None
-    environment: Annotated[str | None, doc("Environment, such as `production`.")] = None
-
-
-class Fleet(Table, frozen=True):
-    """Rented or owned hardware; behind an upstream, or none (training)."""
-
-    gpu: Annotated[str, doc("GPU model, such as `L40S`.")]
-    upstream: Annotated[str | None, doc("Upstream that this hardware serves; none for training.")] = None
-    mig: Annotated[str | None, doc("MIG profile, when a slice of the GPU is rented.")] = None
-    count: Annotated[Annotated[int, Meta(ge=0)], doc("GPUs (or slices) in the fleet.")] = 1
-    runs: Annotated[str | None, doc("What says when the fleet ran: `prometheus`, or a file of intervals; for fleets that scale.")] = None
-    price: Annotated[
-        str | tuple[DatedPrice, ...] | None,
-        doc("Price of one GPU, such as `0.79 USD/gpu-hour`, or a dated list of prices."),
-    ] = None
-    planned_tokens_per_second: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
-        doc("Output tokens per second that the whole fleet is planned to do: what a request costs until its hour is allocated."),
-    ] = None
-    commitment: Annotated[Commitment | Literal["on-demand", "spot"], doc("How the hardware is held.")] = "on-demand"
-    where: Annotated[Place, doc("Where it runs.")] = Place()
-
-
-class OtherCost(Table, frozen=True):
-    """A cost that is neither tokens nor GPU-hours."""
-
-    price: Annotated[Rate, doc("The cost, such as `12 USD/month`.")]
-    share: Annotated[dict[str, str], doc("Spread over the requests that match, on its own line in every report.")] = {}
-
-
-class TokenPrice(Table, frozen=True):
-    """USD per million tokens."""
+class TokenRates(Table, frozen=True):
+    """USD per million tokens, of tools per 1,000 calls. What is unset among the parts has no rate of its own and counts as its class."""
 
     input: Annotated[float | str, doc("Input tokens.")]
     output: Annotated[float | str | None, doc("Output tokens.")] = None
     cached_input: Annotated[float | str | None, doc("Input tokens read from the engine's prompt cache; unset: as `input`.")] = None
     cache_write: Annotated[float | str | None, doc("Input tokens written to the prompt cache; unset: as `input`.")] = None
     reasoning: Annotated[float | str | None, doc("Reasoning tokens; unset: as `output`.")] = None
+    cache_write_1h: Annotated[float | str | None, doc("Input tokens written to a prompt cache that lasts an hour.")] = None
+    input_audio: Annotated[float | str | None, doc("Audio tokens of the input.")] = None
+    input_image: Annotated[float | str | None, doc("Image tokens of the input.")] = None
+    input_video: Annotated[float | str | None, doc("Video tokens of the input.")] = None
+    cached_input_audio: Annotated[float | str | None, doc("Audio tokens read from the prompt cache.")] = None
+    cached_input_image: Annotated[float | str | None, doc("Image tokens read from the prompt cache.")] = None
+    cached_input_video: Annotated[float | str | None, doc("Video tokens read from the prompt cache.")] = None
+    output_audio: Annotated[float | str | None, doc("Audio tokens of the output.")] = None
+    output_image: Annotated[float | str | None, doc("Image tokens of the output.")] = None
+    output_video: Annotated[float | str | None, doc("Video tokens of the output.")] = None
+    web_search: Annotated[float | str | None, doc("USD per 1,000 searches of the web.")] = None
+    file_search: Annotated[float | str | None, doc("USD per 1,000 searches of uploaded files.")] = None
+    code_run: Annotated[float | str | None, doc("USD per 1,000 runs of code at the provider.")] = None
+    tool_call: Annotated[float | str | None, doc("USD per 1,000 calls of other tools of the provider.")] = None
+    citation: Annotated[float | str | None, doc("Citation tokens that are billed beside input and output.")] = None
+    request: Annotated[float | str | None, doc("Fee of every call, in USD per 1,000.")] = None
+
+
+class TokenPrice(TokenRates, frozen=True):
+    """USD per million tokens, of tools per 1,000 calls."""
+
+    processing: Annotated[
+        dict[str, TokenRates],
+        doc(
+            "Prices of processing classes: `batch`, `flex`, `priority` ... A class without one is unpriced, unless the upstream has no "
+            "provider: own engines know no classes."
+        ),
+    ] = {}
 
 
 class Model(Table, frozen=True):
@@ -311,7 +266,16 @@ class Notify(Table, frozen=True):
 
 
 class Telemetry(Table, frozen=True):
-    """What is told to other observability systems, beside `/metrics`."""
+    """What is told to other observability systems, beside `/metrics`, and where the GPUs' own meters are read."""
+
+    prometheus: Annotated[
+        str | None,
+        doc("Address of a Prometheus (or what speaks its API) that scrapes the engines and DCGM, such as `http://127.0.0.1:9090`."),
+    ] = None
+    prometheus_headers: Annotated[
+        dict[str, Secret | str],
+        doc('Headers of the queries: texts, or secrets as `{ env = "NAME" }`.'),
+    ] = {}
 
     traces: Annotated[
         str | None,
@@ -321,6 +285,35 @@ class Telemetry(Table, frozen=True):
         dict[str, Secret | str],
         doc('Headers sent with the spans: texts, or secrets as `{ env = "NAME" }`.'),
     ] = {}
+
+
+class Bill(Table, frozen=True):
+    """How a month is billed on to teams."""
+
+    by: Annotated[tuple[str, ...], doc("Keys that a bill is split by: tags, `model`, `sla` ...")] = ("team", "feature", "cost_center")
+    idle: Annotated[
+        Literal["separate", "proportional", "even"],
+        doc(
+            "Who pays what stands idle (and unused or unallocated): nobody, on a line of its own (`separate`); those who used the fleet, "
+            "`proportional` to their use; or all who used it `even`ly."
+        ),
+    ] = "separate"
+    issuer: Annotated[str, doc("Who issues the bill: `InvoiceIssuerName` in FOCUS.")] = "Penstock"
+    account: Annotated[str, doc("Account that is billed: `BillingAccountId` in FOCUS.")] = "penstock"
+
+
+class Objective(Table, frozen=True):
+    """How fast answers should be; what counts as met in latency per dollar."""
+
+    first_token: Annotated[Duration | None, doc("To the first token of a streamed answer.")] = None
+    duration: Annotated[Duration | None, doc("To the end of an answer.")] = None
+
+
+class Archive(Table, frozen=True):
+    """Where old records go, as Parquet; needs the extra `archive`."""
+
+    url: Annotated[str | None, doc("Directory, or `s3://bucket/prefix`; unset: everything stays in the store.")] = None
+    after: Annotated[Duration, doc("Age from which whole days of records are sealed.")] = Duration(90 * 86400)
 
 
 class Settings(Table, frozen=True):
@@ -341,4 +334,7 @@ class Settings(Table, frozen=True):
     budgets: Annotated[tuple[Budget, ...], doc("Limits on spend.")] = ()
     slos: Annotated[tuple[Slo, ...], doc("Objectives that act when they are missed.")] = ()
     notify: Annotated[dict[str, Notify], doc("Where messages go.")] = {}
-    telemetry: Annotated[Telemetry, doc("What is told to other observability systems.")] = Telemetry()
+    telemetry: Annotated[Telemetry, doc("What is told to other observability systems, and where meters are read.")] = Telemetry()
+    bill: Annotated[Bill, doc("How a month is billed on to teams.")] = Bill()
+    objectives: Annotated[dict[str, Objective], doc("How fast answers should be, by `sla`; `default` for those without one.")] = {}
+    archive: Annotated[Archive, doc("Where old records go, as Parquet.")] = Archive()

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from penstock.config.problems import Problem, error, join, nearest
-from penstock.config.settings import Secret, Settings
+from penstock.config.settings import Settings
+from penstock.config.tables import Secret
 from penstock.domain.units import Duration, Rate, Size, UnitError
 
 QUANTITIES = {Duration: ("a duration", "30s"), Size: ("a size", "10 MB"), Rate: ("a rate", "0.79 USD/gpu-hour")}

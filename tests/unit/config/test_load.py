@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.config.hardware import Commitment
 from penstock.config.load import load, parse
 from penstock.config.problems import ConfigError, Problem
-from penstock.config.settings import Commitment, Settings, Tags
+from penstock.config.settings import Settings, Tags
 from penstock.config.shape import faults, quantity
 
 EXAMPLE = Path(__file__).parents[2] / "golden" / "penstock.toml"
