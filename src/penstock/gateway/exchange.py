@@ -53,10 +53,14 @@ class Answer(msgspec.Struct):
 
 
 class Wasted(msgspec.Struct, frozen=True):
-    """A try that brought no answer; `usage` is what its upstream said of it all the same."""
+    """A try that brought no answer; `usage`, `service_tier` and `calls` are what its upstream said of it all the same."""
 
     candidate: Candidate
     usage: dict[str, Any] | None = None
+    service_tier: object = None
+    calls: dict[str, int] = {}
+    duration_us: int = 0
+    """how long it was at work, at most"""
 
 
 class Exchange(msgspec.Struct):
@@ -125,6 +129,10 @@ class Exchange(msgspec.Struct):
     usage: dict[str, Any] | None = None
     usage_begun: bool = False
     """the usage is what a stream of messages began with: its input is counted, its output is still to come"""
+    service_tier: object = None
+    """how the upstream says that it served the call, as told in the answer beside its usage"""
+    calls: dict[str, int] = {}
+    """calls of the provider's own tools that the answer shows, by part"""
     told_usage: dict[str, Any] | None = None
     """the usage as the client was told it, where a translation has changed its form"""
     finish_reason: str | None = None
@@ -136,7 +144,8 @@ class Exchange(msgspec.Struct):
         """Names who is asked next; nothing that an earlier try said may be taken for this one's."""
         self.candidate, self.replica = candidate, replica
         self.answer = self.parsed = self.usage = self.told_usage = self.finish_reason = self.response_id = self.response_model = None
-        self.first_token_at = None
+        self.service_tier = self.first_token_at = None
+        self.calls = {}
         self.worked = self.usage_begun = False
         self.stream_events = 0
         if not self.route or self.route[-1] != candidate.label:

@@ -1,21 +1,30 @@
 """What a request used and cost, from what its upstream said of it; without a word of usage, an estimate that says so."""
 
+from typing import Final
+
 import msgspec
 
 from penstock.domain.dialects.content import text_bytes
-from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
-from penstock.domain.dialects.usage import UsageError, estimate_tokens, priced_apart, tokens_from_usage
-from penstock.domain.ledger.costing import counterfactual, price_call, price_recall
-from penstock.domain.ledger.record import Basis
+from penstock.domain.dialects.processing import processing_of
+from penstock.domain.dialects.tokens import CLASS_OF_PART, NO_TOKENS, Tokens
+from penstock.domain.dialects.usage import MeteredUsage, estimate_tokens, metered_usage
+from penstock.domain.dialects.usage_fields import UsageError
+from penstock.domain.dialects.usage_parts import Made
+from penstock.domain.ledger.costing import Priced, counterfactual, price_call, price_recall
+from penstock.domain.ledger.record import Basis, WastedWork
 from penstock.domain.units import format_usd
-from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.exchange import LOOKING, UNFINISHED, UNWORKED, Exchange, Wasted
+from penstock.gateway.exchange import LOOKING, UNFINISHED, UNWORKED, Exchange
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.wasting import WastedTries, wasted_tries
 from penstock.wire.message import Headers
+
+_MADE: Final[tuple[tuple[str, Made], ...]] = (("/v1/images/", "image"), ("/v1/audio/speech", "audio"))
+"""passed-through paths whose answers are not text, though their usage may not say so"""
+_OUTPUT_CLASSES: Final = ("visible_output", "reasoning")
 
 
 class Metered(msgspec.Struct, frozen=True):
-    """Tokens and money (nano-USD, None: unknown) of one request."""
+    """Tokens and money (nano-USD, None: unknown) of one request. Field names are those of the usage record."""
 
     tokens: Tokens
     tokens_basis: Basis
@@ -27,79 +36,100 @@ class Metered(msgspec.Struct, frozen=True):
     price_id: str | None = None
     price_version: str | None = None
     counterfactual: int | None = None
+    parts: dict[str, int] = {}
+    processing: str | None = None
+    input_cost: int | None = None
+    provisional: int | None = None
+    wasted_work: tuple[WastedWork, ...] = ()
 
 
 def meter(gateway: Gateway, x: Exchange) -> Metered:
     """The figures of a request as far as it has come."""
     if x.hit is not None:
         return _of_hit(gateway, x)
-    if not x.worked or x.endpoint in UNWORKED or x.request.method in LOOKING:
-        return _without_answer(gateway, x)
-    tokens, basis = measure(x)
+    if x.endpoint in UNWORKED or x.request.method in LOOKING or not (x.worked or x.wasted):
+        return Metered(NO_TOKENS, "measured", cost=0, list_cost=0, input_cost=0, counterfactual=0)
+    if not x.worked:
+        return _without_answer(x, wasted_tries(gateway, x))
+    used, basis = measure(x)
+    processing = processing_of(x.usage, x.service_tier)
     model = x.candidate.model if x.candidate is not None and x.target is not None else None
     if model is None:
-        return Metered(tokens, basis, cost_basis="unknown")
-    priced = price_call(gateway.prices, model, tokens, x.admitted_ns)
-    wasted, _, sure = _wasted(gateway, x)
-    cost = None if priced.cost is None else priced.cost + (wasted or 0)
-    guessed = basis == "estimated" or not sure or (x.usage is not None and priced_apart(x.usage))
+        return Metered(used.tokens, basis, cost_basis="unknown", parts=used.parts, processing=processing)
+    priced = price_call(gateway.prices, model, used.tokens, x.admitted_ns, used.parts, processing)
+    wasted = wasted_tries(gateway, x)
+    cost = None if priced.cost is None else priced.cost + wasted.cost
+    guessed = basis == "estimated" or not wasted.exact or bool(priced.lacking) or _in_doubt(gateway, x, model, used, priced)
     return Metered(
-        tokens,
+        used.tokens,
         basis,
         cost=cost,
         list_cost=priced.list_cost,
         cost_basis="unknown" if cost is None else "estimated" if guessed else priced.cost_basis,
-        wasted_cost=wasted,
+        wasted_cost=wasted.cost if wasted.known else None,
         price_id=priced.price_id,
         price_version=priced.price_version,
-        counterfactual=counterfactual(gateway.prices, gateway.baseline, model, tokens, x.admitted_ns),
+        counterfactual=_counterfactual(gateway, x, model, used, processing, priced),
+        parts=used.parts,
+        processing=processing,
+        input_cost=priced.input_cost,
+        provisional=_provisional(x, cost, priced.cost, wasted),
+        wasted_work=wasted.work if x.outcome == "ok" else (*wasted.work, *_own_work(x, used.tokens)),
     )
 
 
-def _without_answer(gateway: Gateway, x: Exchange) -> Metered:
-    """Nothing came back: nothing to pay if nothing was worked for, else what the tries cost."""
-    if not x.wasted:
-        return Metered(NO_TOKENS, "measured", cost=0, list_cost=0, counterfactual=0)
-    cost, tokens, sure = _wasted(gateway, x)
-    if tokens is None:
-        return Metered(NO_TOKENS, "unknown", cost_basis="unknown", wasted_cost=None)
-    basis: Basis = "measured" if sure else "estimated"
-    return Metered(tokens, basis, cost=cost, cost_basis="unknown" if cost is None else basis, wasted_cost=cost)
+def _without_answer(x: Exchange, wasted: WastedTries) -> Metered:
+    """Nothing came back: what the tries cost. An own fleet that did nothing for it is told so, for the tokens are those of all tries."""
+    own = x.candidate is not None and x.candidate.fleet is not None
+    cost = None if not wasted.known or (wasted.unbooked and own) else wasted.cost
+    basis: Basis = "measured" if wasted.exact else "estimated"
+    return Metered(
+        NO_TOKENS if wasted.tokens is None else wasted.tokens,
+        "unknown" if wasted.tokens is None else basis,
+        cost=cost,
+        cost_basis="unknown" if cost is None else basis,
+        wasted_cost=wasted.cost if wasted.known else None,
+        provisional=_provisional(x, cost, 0, wasted),
+        wasted_work=wasted.work or _own_work(x, NO_TOKENS),
+    )
 
 
-def _wasted(gateway: Gateway, x: Exchange) -> tuple[int | None, Tokens | None, bool]:
-    """Cost and tokens of the tries that brought no answer, added up, and whether they are known exactly.
-
-    A try that told no usage is booked whole, as after a crash: at its worst case. None where one of them has no bound.
-    """
-    total: int | None = 0
-    tokens: Tokens | None = NO_TOKENS
-    sure = True
-    for each in x.wasted:
-        cost, most, measured = _wasted_try(gateway, x, each)
-        sure = sure and measured
-        total = None if total is None or cost is None else total + cost
-        tokens = None if tokens is None or most is None else tokens.plus(most)
-    return total, tokens, sure
+def _own_work(x: Exchange, tokens: Tokens) -> tuple[WastedWork, ...]:
+    """What the last candidate did in vain, where that is an own fleet."""
+    fleet = x.candidate.fleet if x.candidate is not None else None
+    return (WastedWork(fleet.name, tokens),) if fleet is not None else ()
 
 
-def _wasted_try(gateway: Gateway, x: Exchange, wasted: Wasted) -> tuple[int | None, Tokens | None, bool]:
-    if wasted.usage is not None:
-        try:
-            told = tokens_from_usage(wasted.usage)
-        except UsageError as error:
-            x.error = x.error or f"usage not credible: {error}"
-        else:
-            priced = price_call(gateway.prices, wasted.candidate.model, told, x.admitted_ns)
-            return priced.cost, told, priced.cost_basis == "measured" and not priced_apart(wasted.usage)
-    return *worst_case_of(gateway, x, (wasted.candidate,)), False
+def _in_doubt(gateway: Gateway, x: Exchange, model: str, used: MeteredUsage, priced: Priced) -> bool:
+    """Whether the body leaves open what its tokens were, and that makes a difference in money."""
+    if used.otherwise is None or priced.cost is None:
+        return False
+    processing = processing_of(x.usage, x.service_tier)
+    return price_call(gateway.prices, model, used.tokens, x.admitted_ns, used.otherwise, processing).cost != priced.cost
+
+
+def _counterfactual(gateway: Gateway, x: Exchange, model: str, used: MeteredUsage, processing: str | None, priced: Priced) -> int | None:
+    """What the baseline would have cost; the price just found, where that is the same model's."""
+    baseline = gateway.baseline
+    if baseline is None or (baseline == model and processing is None):
+        return priced.list_cost
+    return counterfactual(gateway.prices, baseline, model, used.tokens, x.admitted_ns, used.parts, processing)
+
+
+def _provisional(x: Exchange, cost: int | None, answered: int | None, wasted: WastedTries) -> int | None:
+    """The part of the cost for work of own fleets; None where `record.provisional_of` says the same by itself."""
+    own = x.candidate is not None and x.candidate.fleet is not None
+    if cost is None and not (own and wasted.known):
+        return None
+    part = ((answered or 0) if own else 0) + wasted.provisional
+    return None if part == ((cost or 0) if own else 0) else part
 
 
 def _of_hit(gateway: Gateway, x: Exchange) -> Metered:
     """A replayed answer: nothing processed, nothing paid, and what it would have cost to make again."""
     hit = x.hit
     assert hit is not None
-    priced = price_recall(gateway.prices, hit.model, hit.tokens, x.admitted_ns)
+    priced = price_recall(gateway.prices, hit.model, hit.tokens, x.admitted_ns, hit.parts, hit.processing)
     return Metered(
         NO_TOKENS,
         "measured",
@@ -108,22 +138,22 @@ def _of_hit(gateway: Gateway, x: Exchange) -> Metered:
         list_cost=priced.list_cost,
         price_id=priced.price_id,
         price_version=priced.price_version,
-        counterfactual=counterfactual(gateway.prices, gateway.baseline, hit.model, hit.tokens, x.admitted_ns),
+        counterfactual=counterfactual(gateway.prices, gateway.baseline, hit.model, hit.tokens, x.admitted_ns, hit.parts, hit.processing),
+        input_cost=priced.input_cost,
     )
 
 
-def measure(x: Exchange) -> tuple[Tokens, Basis]:
-    """The tokens that models processed for this request, and how we know."""
+def measure(x: Exchange) -> tuple[MeteredUsage, Basis]:
+    """What models processed for this request, and how we know."""
     if x.usage is not None:
         try:
-            told = tokens_from_usage(x.usage)
-            if not x.usage_begun:
-                return told, "measured"
-            return Tokens(told.uncached_input, told.cache_read, told.cache_write, max(told.output, x.stream_events), 0), "estimated"
+            told = metered_usage(x.usage, x.calls, _made(x.endpoint))
+            return (_as_begun(told, x.stream_events), "estimated") if x.usage_begun else (told, "measured")
         except UsageError as error:
             x.error = x.error or f"usage not credible: {error}"
     if x.worst_tokens is not None and x.parsed is not None and x.parsed.get("status") in UNFINISHED:
-        return x.worst_tokens, "estimated"  # works on in the background, and its end is never told to us: booked whole
+        # it works on in the background, and its end is never told to us: booked whole
+        return MeteredUsage(x.worst_tokens, dict(x.calls)), "estimated"
     if x.endpoint == "embeddings":
         answered = 0
     elif x.stream_events:
@@ -131,7 +161,20 @@ def measure(x: Exchange) -> tuple[Tokens, Basis]:
     else:
         answered = estimate_tokens(len(x.answer.body)) if x.answer is not None else 0
     asked = estimate_tokens(text_bytes(x.body)) if x.body is not None else 0
-    return Tokens(asked, 0, 0, answered, 0), "estimated"
+    return MeteredUsage(Tokens(asked, 0, 0, answered, 0), dict(x.calls)), "estimated"
+
+
+def _as_begun(told: MeteredUsage, events: int) -> MeteredUsage:
+    """The usage that a stream began with, and as output what came before it broke off."""
+    entered = {name: number for name, number in told.parts.items() if CLASS_OF_PART[name] not in _OUTPUT_CLASSES}
+    tokens = Tokens(told.tokens.uncached_input, told.tokens.cache_read, told.tokens.cache_write, max(told.tokens.output, events), 0)
+    return MeteredUsage(tokens, entered)
+
+
+def _made(endpoint: str) -> Made | None:
+    if not endpoint.startswith("/"):
+        return None
+    return next((made for path, made in _MADE if endpoint.startswith(path)), None)
 
 
 def own_headers(x: Exchange, cost: int | None = None, *, cost_known: bool = False) -> Headers:

@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import orjson
 
+from penstock.domain.dialects.sse import chunk_of
 from penstock.domain.dialects.translate import Dialect, Untranslatable, translate_answer, translate_error
+from penstock.domain.dialects.usage_calls import calls_of_output
 from penstock.gateway.exchange import MODEL_ENDPOINTS, UNFINISHED, Answer, Exchange
 from penstock.ports.upstream import UpstreamAnswer, UpstreamError
 from penstock.wire.message import Headers
@@ -72,11 +74,13 @@ def _is_error(parsed: dict[str, Any]) -> bool:
     return parsed.get("status") == "failed" or not ("choices" in parsed or "data" in parsed)
 
 
-def note(x: Exchange, parsed: dict[str, Any]) -> None:
-    """What an answer, or a chunk of one, says of itself, in whichever dialect."""
+def note(x: Exchange, parsed: dict[str, Any], *, translated: bool = False) -> None:
+    """What an answer, or a chunk of one, says of itself, in whichever dialect; how it was served only in the upstream's own words."""
     usage = parsed.get("usage")
     if isinstance(usage, dict):
         x.usage = usage
+    if not translated:
+        _note_service(x, parsed)
     if isinstance(name := parsed.get("model"), str):
         x.response_model = name[:200]
     if isinstance(identity := parsed.get("id"), str):
@@ -88,6 +92,23 @@ def note(x: Exchange, parsed: dict[str, Any]) -> None:
                 x.finish_reason = reason[:64]
     elif (reason := _ending(parsed)) is not None:
         x.finish_reason = reason[:64]
+
+
+def note_service(x: Exchange, dialect: str, event: bytes) -> None:
+    """What an event of an upstream's stream says of how the answer was served (Messages says it within the usage)."""
+    if b'"service_tier"' in event or (dialect == "responses" and b'"output"' in event):
+        chunk = chunk_of(event) or {}
+        holder = chunk.get("response") if dialect == "responses" else chunk
+        if isinstance(holder, dict):
+            _note_service(x, holder)
+
+
+def _note_service(x: Exchange, parsed: dict[str, Any]) -> None:
+    """The class of service, and the calls of tools that an answer shows: what its price depends on besides the usage."""
+    if (tier := parsed.get("service_tier")) is not None:
+        x.service_tier = tier
+    if "output" in parsed:
+        x.calls = calls_of_output(parsed["output"])
 
 
 def _ending(parsed: dict[str, Any]) -> str | None:

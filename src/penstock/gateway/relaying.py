@@ -99,7 +99,7 @@ class Relay:
         if usage is not None:
             chunk = chunk_of(event)
             if chunk is not None:
-                note(x, chunk)
+                note(x, chunk, translated=self.usage_of is not None)
             x.usage = usage
             if bare is None:
                 x.usage = self.apart = with_further_answer(self.apart, usage) if self.apart is not None and self.several else usage
@@ -116,7 +116,7 @@ class Relay:
         self.events += 1
         self.last = event
         if self.events == 1 and (chunk := chunk_of(event)) is not None:
-            note(self.x, chunk)
+            note(self.x, chunk, translated=self.usage_of is not None)
         if (reason := finish_reason(event)) is not None:
             self.x.finish_reason = reason[:64]
         if self.kept is not None:

@@ -11,7 +11,7 @@ from penstock.domain.units import format_usd
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import meter
-from penstock.gateway.reading import note
+from penstock.gateway.reading import note, note_service
 from penstock.ports.upstream import UpstreamError
 
 KEPT_BYTES = 1_000_000
@@ -92,7 +92,7 @@ class EventRelay:
             return event
         if x.response_id is None:
             begun = (chunk_of(event) or {}).get("message" if self._dialect == "messages" else "response")
-            note(x, begun if isinstance(begun, dict) else {})
+            note(x, begun if isinstance(begun, dict) else {}, translated=self._usage_of is not None)
         told = usage_so_far(self._dialect, event, x.usage)
         counted = told is not None and told is not x.usage
         if counted:
@@ -102,6 +102,7 @@ class EventRelay:
         ends = is_end(self._dialect, event)
         closing = ends or b'"message_delta"' in event
         if counted and self._usage_of is None:
+            note_service(x, self._dialect, event)
             x.usage_begun = not closing
         if counted and closing:
             x.stream_events = self.events
@@ -180,6 +181,7 @@ class TranslatedRelay:
         if x.first_token_at is None and self._brings(event):
             x.first_token_at = time.perf_counter()
         said = self.translator.feed(event)
+        note_service(x, self._source, event)
         self._count()
         told = self._told.pass_on(said)
         self._count()

@@ -6,7 +6,7 @@ A try may be repeated until a byte of its answer has reached the client; a strea
 import asyncio
 import random
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -198,7 +198,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
     except UpstreamError as failure:
         error = failure.kind
         if failure.kind != "connect":
-            _waste(x, candidate, x.usage if failure.kind == "dialect" else None)
+            _waste(x, candidate, started_at, told=failure.kind == "dialect")
         if failure.kind in ("too_large", "dialect"):
             _succeeded(gateway, candidate, line)
         else:
@@ -206,7 +206,7 @@ async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, 
         raise
     except BaseException as failure:
         error = "the client went away" if isinstance(failure, asyncio.CancelledError | ClientGone) else "failed inside Penstock"
-        _waste(x, candidate)
+        _waste(x, candidate, started_at)
         breaker.released()
         raise
     finally:
@@ -229,11 +229,15 @@ def _succeeded(gateway: Gateway, candidate: Candidate, line: Line) -> None:
         gateway.log(f"upstream {candidate.upstream}, replica {line.replica.name}, answers again")
 
 
-def _waste(x: Exchange, candidate: Candidate, usage: dict[str, Any] | None = None) -> None:
-    """Notes a try that brought no answer; what a client has begun to see counts as an answer, by what was seen of it."""
+def _waste(x: Exchange, candidate: Candidate, started_at: float, *, told: bool = False) -> None:
+    """Notes a try that brought no answer; what a client has begun to see counts as an answer, by what was seen of it.
+
+    `told`: it was made, and counted, only cannot be passed on.
+    """
     if not x.responder.started:
         x.worked = False
-        x.wasted.append(Wasted(candidate, usage))
+        duration_us = int((time.perf_counter() - started_at) * 1e6)
+        x.wasted.append(Wasted(candidate, x.usage if told else None, x.service_tier, x.calls, duration_us))
 
 
 def _content_type(answer: UpstreamAnswer) -> bytes:
@@ -263,8 +267,10 @@ def _give_up(x: Exchange, tries: Tries) -> bool:
         assert tries.unsaid is not None
         raise tries.unsaid
     if x.wasted:
-        x.candidate, x.usage = x.wasted[-1].candidate, x.wasted[-1].usage
+        last = x.wasted[-1]
+        x.candidate, x.usage = last.candidate, last.usage
         if x.usage is not None:
+            x.service_tier, x.calls = last.service_tier, last.calls
             x.wasted.pop()
             x.worked = True  # an answer that was made, and counted, only cannot be told
     raise _unanswered(tries.failure)

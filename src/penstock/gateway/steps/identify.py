@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from penstock.domain.dialects.content import MAX_TAG_VALUE, sla_of, tags_from_metadata
+from penstock.domain.dialects.content import MAX_TAG_VALUE, allowed_value, sla_of, tags_from_metadata
 from penstock.gateway.exchange import MODEL_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.heads import SECRET_PREFIX
@@ -15,6 +15,8 @@ from penstock.ports.key_store import ApiKey
 
 MAX_TAGS = 32
 MAX_TAG_NAME = 64
+DERIVED = ("model", "model_version", "optimization", "tier", "upstream", "fleet")
+"""what the config says of every request: no client need send them, even where they are required"""
 
 
 async def identify(gateway: Gateway, x: Exchange) -> bool:
@@ -93,6 +95,7 @@ def _tags(x: Exchange, body: dict[str, Any] | None, key: ApiKey | None) -> dict[
 
 
 def _check_tags(gateway: Gateway, tags: dict[str, str]) -> None:
+    """Values are kept as `[tags] allowed` spells them. Raises `Refusal`."""
     settings = gateway.settings.tags
     if len(tags) > MAX_TAGS:
         raise Refusal(400, "input", f"{len(tags)} tags were given, at most {MAX_TAGS} are kept", "Send fewer metadata fields")
@@ -104,7 +107,7 @@ def _check_tags(gateway: Gateway, tags: dict[str, str]) -> None:
                 f"tag `{name[:MAX_TAG_NAME]}` is too long" if name else "a tag has no name",
                 f"Names hold up to {MAX_TAG_NAME}, values {MAX_TAG_VALUE} characters",
             )
-    missing = [name for name in settings.required if not tags.get(name)]
+    missing = [name for name in settings.required if not tags.get(name) and name not in DERIVED]
     if missing:
         raise Refusal(
             400,
@@ -117,7 +120,9 @@ def _check_tags(gateway: Gateway, tags: dict[str, str]) -> None:
         if name not in tags:
             continue
         value = tags[name]
-        if value not in allowed:
+        if (kept := allowed_value(value, allowed)) is not None:
+            tags[name] = kept
+        else:
             near = get_close_matches(value, allowed, 1)
             raise Refusal(
                 400,

@@ -76,6 +76,8 @@ async def remember(gateway: Gateway, x: Exchange, record: UsageRecord) -> None:
         usage=_exact_size(usage) if usage is not None else None,
         tokens=record.tokens,
         tokens_estimated=record.tokens_basis != "measured",
+        parts=record.parts,
+        processing=record.processing,
         finish_reason=x.finish_reason,
         response_model=x.response_model,
     )
