@@ -102,9 +102,13 @@ def seeded(scratch: Path, port: int, mock: int, wanted: int) -> int:
     settings = load(config, os.environ)
     store = bootstrap.open_store(settings)
     try:
-        return seed(Task(Plan(7, until, wanted), settings, bootstrap.price_book(settings)), store, lambda taken: True)
+        taken = seed(Task(Plan(7, until, wanted), settings, bootstrap.price_book(settings)), store, lambda taken: True)
     finally:
         store.close()
+    with bootstrap.open_allocator(settings) as allocator:  # as the controller of a running Penstock has done long ago
+        while allocator.step(time.time_ns()):
+            pass
+    return taken
 
 
 def asked(url: str, page: str, controller: int) -> dict[str, float]:

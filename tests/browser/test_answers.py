@@ -18,10 +18,10 @@ def test_every_form_tells_what_the_command_tells(console: Serving) -> None:
     shown = console.get("/costs.json?since=7d&by=team").json()["total"]
     assert abs(told["requests"] - shown["requests"]) <= 2  # the window rolls on between the two
     table = list(csv.DictReader(io.StringIO(console.get("/costs.csv?since=7d&by=team").body.decode())))
-    assert sum(Decimal(row["cost_usd"]) for row in table if row["cost_usd"]) == Decimal(shown["cost_usd"])
+    assert sum(Decimal(row["borne_usd"]) for row in table if row["borne_usd"]) == Decimal(shown["borne_usd"])
     assert sum(int(row["requests"]) for row in table) == shown["requests"]
     page = console.request("GET", "/costs?since=7d&by=team", headers=HTML).body.decode()
-    assert f'<td class="num">${Decimal(shown["cost_usd"]):,.2f}</td>' in page
+    assert f'<td class="num">${Decimal(shown["borne_usd"]):,.2f}</td>' in page
 
 
 def test_unknown_is_null_and_never_nothing(console: Serving) -> None:

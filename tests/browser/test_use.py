@@ -38,6 +38,32 @@ def test_a_click_goes_one_level_deeper_and_the_address_tells(browser: "Browser",
         assert not complaints
 
 
+def test_who_bears_idle_is_a_choice_that_stays(browser: "Browser", console: Serving) -> None:
+    with looking(browser, console) as (page, complaints):
+        page.goto("/costs?since=7d")
+        lines = page.locator("tfoot th").all_inner_texts()
+        assert lines[1:] == ["idle, fleet l40s", "idle, fleet spare"]
+        assert "Unknown, and in no figure here: 1 request has no price." in page.locator(".after").inner_text()
+        page.get_by_role("link", name="shared by use").click()
+        page.wait_for_url("**idle=proportional*")
+        assert page.locator("tfoot th").all_inner_texts()[1:] == ["idle, fleet spare"], "nobody used the spare one"
+        page.get_by_role("row", name="research").get_by_role("link").click()
+        page.wait_for_url("**where=team%3Dresearch**")
+        assert "idle=proportional" in page.url
+        assert page.get_by_role("link", name="shared by use").get_attribute("aria-current") == "true"
+        assert not complaints
+
+
+def test_a_fleet_shows_its_use_over_time(browser: "Browser", console: Serving) -> None:
+    with looking(browser, console) as (page, complaints):
+        page.goto("/fleet?since=7d")
+        assert page.locator("article.fleet .levels").count() == 2
+        told = [fleet["over_time"] for fleet in console.get("/fleet.json?since=7d").json()["fleets"]]
+        drawn = page.locator("article.fleet").first.locator(".levels rect.water").count()
+        assert drawn == len([each for each in told[0] if each["utilization"] is not None])
+        assert not complaints
+
+
 def test_the_filter_works_without_script(browser: "Browser", console: Serving) -> None:
     with looking(browser, console, java_script_enabled=False) as (page, _):
         page.goto("/costs?since=7d")

@@ -12,10 +12,13 @@ from penstock.console.assets import Assets
 from penstock.console.context import Context, NotHere
 from penstock.console.pages import DETAILS, PAGES, STREAMS, Page, Stream
 from penstock.console.query import Address, read_address
+from penstock.console.recording import PATH as RECORDS
+from penstock.console.recording import Record, record_told
 from penstock.console.replies import Form, Reply, Writer, accepts_html
 from penstock.console.sharing import Shared
 from penstock.console.streams import Busy, Last, Reading, Sources
 from penstock.domain.prices.book import PriceBook
+from penstock.domain.prices.hardware import Steps
 from penstock.finops.costs import QueryError
 from penstock.finops.live import Tail
 from penstock.finops.metrics import Gauges
@@ -41,19 +44,21 @@ class Console:
         reading: Reading,
         prices: Callable[[], PriceBook],
         *,
+        runs: Callable[[str], Steps | None],
         price_source: str,
         gauges: Callable[[], Gauges],
         tail: Tail,
         access: Access,
         log: Callable[[str], None],
+        record: Record | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`reading` opens a consistent view of store and journal; `prices` is asked once, when a page first needs it; `log` hears of
-        pages that fail.
+        """`reading` opens a consistent view of store and journal; `prices` is asked once, when a page first needs it; `runs` tells
+        when fleets ran; `log` hears of pages that fail; `record` puts costs into the ledger, where that is wanted.
         """
         self._settings, self._reading, self._prices, self._tail = settings, reading, cache(prices), tail
-        self._price_source, self._gauges, self._clock_ns = price_source, gauges, clock_ns
-        self._access, self._log = access, log
+        self._price_source, self._gauges, self._clock_ns, self._runs = price_source, gauges, clock_ns, runs
+        self._access, self._log, self._record = access, log, record
         self._exports, self._last = asyncio.Semaphore(EXPORTS_AT_ONCE), Last()
         self._assets = Assets()
         self._writer = Writer(self._assets, settings)
@@ -81,6 +86,8 @@ class Console:
         denied = self._access.denied(request)
         if request.method == "GET" and denied is None and (stream := STREAMS.get(request.path)) is not None:
             return await self._streamed(stream, request, responder)
+        if request.method == "POST" and denied is None and self._record is not None and request.path == RECORDS:
+            return await asyncio.to_thread(record_told, request, self._record, self._writer)
         return await self._reply(request, denied)
 
     async def _streamed(self, stream: Stream, request: Request, responder: Responder) -> Reply | None:
@@ -102,6 +109,8 @@ class Console:
     async def _reply(self, request: Request, denied: Denied | None) -> Reply:
         html = accepts_html(request.header(b"accept"))
         if request.method not in ("GET", "HEAD"):
+            if denied is not None and request.path == RECORDS:
+                return self._writer.denied(denied, html=html)
             return self._writer.problem(405, f"{request.path[:200]} can only be read", "use GET", html=html)
         if (asset := self._assets.find(request.path)) is not None:
             return self._writer.asset(asset)
@@ -132,7 +141,7 @@ class Console:
             with self._reading() as (snapshot, reader):
                 context = Context(
                     self._settings, snapshot, reader, self._prices,
-                    price_source=self._price_source, gauges=gauges, now_ns=now_ns,
+                    runs=self._runs, price_source=self._price_source, gauges=gauges, now_ns=now_ns,
                 )  # fmt: skip
                 view = page.build(context, address)
             return self._writer.page(page, form, address, view)

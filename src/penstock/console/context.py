@@ -6,11 +6,14 @@ from functools import cached_property
 import msgspec
 
 from penstock.config.settings import Settings
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.book import PriceBook
+from penstock.domain.prices.hardware import Steps
+from penstock.finops.books import Books
 from penstock.finops.costs import CostReport, Coverage, cost_report, share
 from penstock.finops.intake import pending
-from penstock.finops.ledger import Ledger
+from penstock.finops.ledger import Keys, Ledger
 from penstock.finops.metrics import Gauges
 from penstock.finops.window import iso
 from penstock.ports.journal import JournalReader
@@ -59,6 +62,19 @@ class NotHere(Exception):
         self.hint = hint
 
 
+class _Once(Ledger):
+    """What one page asks for again is not summed again. Sums that were given out are read, never changed."""
+
+    def __init__(self, snapshot: Snapshot, pending: Iterable[UsageRecord] = ()) -> None:
+        super().__init__(snapshot, pending)
+        self._given: dict[CostQuery, list[tuple[Keys, Sums]]] = {}
+
+    def sums(self, query: CostQuery) -> list[tuple[Keys, Sums]]:
+        if query not in self._given:
+            self._given[query] = super().sums(query)
+        return self._given[query]
+
+
 class Context:
     """One reading, for one page."""
 
@@ -69,13 +85,15 @@ class Context:
         reader: JournalReader,
         prices: Callable[[], PriceBook],
         *,
+        runs: Callable[[str], Steps | None],
         price_source: str,
         gauges: Gauges,
         now_ns: int,
     ) -> None:
-        """`price_source`: the public price book by name and version; `now_ns`: unix nanoseconds, one instant for the whole page."""
+        """`runs`: when fleets of varying size ran; `price_source`: the public price book by name and version; `now_ns`: unix
+        nanoseconds, one instant for the whole page."""
         self.settings, self.snapshot, self.gauges, self.now_ns = settings, snapshot, gauges, now_ns
-        self._reader, self._prices, self._price_source = reader, prices, price_source
+        self._reader, self._prices, self._runs, self._price_source = reader, prices, runs, price_source
 
     @property
     def zone(self) -> str:
@@ -90,7 +108,12 @@ class Context:
     @cached_property
     def ledger(self) -> Ledger:
         """Store and journal read as one. Raises `JournalError`."""
-        return Ledger(self.snapshot, pending(self._reader, self.snapshot))
+        return _Once(self.snapshot, pending(self._reader, self.snapshot))
+
+    @cached_property
+    def books(self) -> Books:
+        """The ledger with what is rented: what statements are made from."""
+        return Books(self.settings, self.ledger, self.now_ns, self._runs)
 
     def report(self, query: CostQuery) -> CostReport:
         """The sums of store and journal, by the function that `penstock cost` uses."""
@@ -105,7 +128,7 @@ class Context:
         """The line at the foot of a page whose figures have this coverage."""
         return Standing(
             requests=coverage.requests,
-            priced_share=share(coverage.priced, coverage.requests),
+            priced_share=share(coverage.known, coverage.requests),
             estimated_share=share(coverage.estimated, coverage.priced),
             unpriced_models=coverage.unpriced_models[:5],
             newest_ns=coverage.latest_ns,

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from penstock.console.context import Context
+from penstock.domain.ledger.entries import HOUR_NS
 from penstock.domain.ledger.measures import CostQuery, Sums, cp1kt_usd
 from penstock.domain.prices.rates import Rates
 from penstock.domain.units import format_usd, usd
-from penstock.finops.fleets import HOUR_NS
 
 DAYS = 30
 LAYERS = 4

@@ -48,7 +48,7 @@ def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...
     cached = []
     for row in paying_cache(savings_by(context.ledger, msgspec.structs.replace(month, by=keys)))[:MOST]:
         levers = {lever.name: lever.amount for lever in row.savings.levers}
-        share = levers["exact_cache"] / max(row.savings.counterfactual - levers["routing"], 1)
+        share = levers["exact_cache"] / max(row.savings.counterfactual - levers["routing"] - levers["processing"], 1)
         cached.append(
             Finding(
                 kind="cache",
@@ -89,10 +89,10 @@ def _idle(use: FleetUse) -> Finding:
     return Finding(
         kind="idle",
         title=f"fleet {use.name}",
-        words=f"{reached}: {words.usd(format_usd(use.idle))} of {words.usd(format_usd(use.rent))} rent for "
+        words=f"{reached}: {words.usd(format_usd(use.at_rest))} of {words.usd(format_usd(use.rent))} rent for "
         f"{use.count} \u00d7 {use.gpu} stood idle in 30 days.",
         brief=f"fleet {use.name} stands idle",
-        amount_usd=format_usd(use.idle),
+        amount_usd=format_usd(use.at_rest),
         first_day=None,
         link="/fleet",
         rule=IDLE_RULE,

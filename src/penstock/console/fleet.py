@@ -1,19 +1,25 @@
 """Fleet: what is rented, what of it is used, what stands idle, and how the upstreams behind it are doing."""
 
+from typing import Literal
+
 import msgspec
 
 from penstock.console import words
 from penstock.console.context import Context, Sheet, View
 from penstock.console.periods import period_words, windows
 from penstock.console.query import Address
+from penstock.domain.prices.schedule import DAY_NS
 from penstock.domain.units import format_usd
-from penstock.finops.fleets import FleetUse, fleet_use, fleets_json
+from penstock.finops.fleets import FleetUse, fleet_use, fleets_json, steps_by
 from penstock.finops.serving import upstream_states
 from penstock.finops.standing_out import unused
 
+HOURS_UP_TO = 3 * DAY_NS
+"""windows up to which are shown by the hour, longer ones by the day"""
 COLUMNS = (
-    "fleet", "gpu", "count", "upstream", "gpu_hours", "rent_usd", "used_usd", "idle_usd", "utilization", "effective_usd_per_gpu_hour",
-    "requests", "first_token_p95_s", "since", "until", "note",
+    "fleet", "gpu", "count", "upstream", "gpu_hours", "productive_gpu_hours", "idle_gpu_hours", "rent_usd", "used_usd", "waste_usd",
+    "idle_usd", "unallocated_usd", "unused_commitment_usd", "at_rest_usd", "utilization", "utilization_p95", "engine_active",
+    "engine_active_p95", "energy_wh", "effective_usd_per_gpu_hour", "used_basis", "requests", "first_token_p95_s", "since", "until", "note",
 )  # fmt: skip
 
 
@@ -32,13 +38,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleets(View, frozen=True, kw_only=True):
-    """The page: every fleet of the config, and every upstream. `idle_usd` and `rent_usd` are over the fleets where both are known."""
+    """The page: every fleet of the config, and every upstream. Dollars are over the fleets whose rent is known."""
 
     fleets: tuple[dict[str, object], ...]
+    """each with `over_time`, by `step`"""
+    step: Literal["hour", "day"]
     unused: tuple[str, ...]
     """fleets that stand idle almost all of the time"""
     rent_usd: str | None
     idle_usd: str | None
+    unused_commitment_usd: str | None
     known: int
     lines: tuple[Line, ...]
     windows: tuple[tuple[str, str], ...]
@@ -46,24 +55,41 @@ class Fleets(View, frozen=True, kw_only=True):
 
 def build(context: Context, address: Address) -> Fleets:
     """The page from one reading."""
-    uses = fleet_use(context.settings, context.ledger, address.window, context.now_ns)
+    uses = fleet_use(context.books, address.window)
     lines = _lines(context, address)
     first = {line.upstream: line.first_token_p95_s for line in lines}
-    rows = [row | {"first_token_p95_s": first.get(str(row["upstream"]))} for row in fleets_json(uses)]
-    known = [use for use in uses if use.idle is not None]
-    idle, rent = sum(use.idle or 0 for use in known), sum(use.rent or 0 for use in known)
+    step: Literal["hour", "day"] = "hour" if address.window.until_ns - address.window.since_ns <= HOURS_UP_TO else "day"
+    rows = (
+        row | {"first_token_p95_s": first.get(str(row["upstream"])), "over_time": _over_time(use, step)}
+        for use, row in zip(uses, fleets_json(uses), strict=True)
+    )
+    known = [use for use in uses if use.rent is not None]
     lonely = unused(uses)
     return Fleets(
         answer=_answer(address, uses, known, lonely),
         standing=context.standing(context.report(address.query()).coverage),
         fleets=tuple(rows),
+        step=step,
         unused=tuple(use.name for use in lonely),
-        rent_usd=format_usd(rent) if known else None,
-        idle_usd=format_usd(idle) if known else None,
+        rent_usd=format_usd(sum(use.rent or 0 for use in known)) if known else None,
+        idle_usd=format_usd(sum(use.idle or 0 for use in known)) if known else None,
+        unused_commitment_usd=format_usd(sum(use.unused or 0 for use in known)) if known else None,
         known=len(known),
         lines=lines,
         windows=windows(context.now_ns, context.zone),
     )
+
+
+def _over_time(use: FleetUse, step: Literal["hour", "day"]) -> list[dict[str, object]]:
+    return [
+        {
+            "at": each.at,
+            "utilization": None if each.utilization is None else round(float(each.utilization), 4),
+            "rent_usd": format_usd(each.rent),
+            "at_rest_usd": format_usd(each.at_rest),
+        }
+        for each in steps_by(use, step)
+    ]
 
 
 def sheet(view: Fleets, address: Address) -> Sheet:
@@ -94,18 +120,21 @@ def _lines(context: Context, address: Address) -> tuple[Line, ...]:
 
 
 def _answer(address: Address, uses: tuple[FleetUse, ...], known: list[FleetUse], lonely: tuple[FleetUse, ...]) -> str:
-    """The dollars that stood idle, and the fleet that nobody uses."""
+    """The dollars that stood idle, commitments that did not run among them, and the fleet that nobody uses."""
     if not uses:
         return "Nothing is rented that Penstock knows of: the config has no [fleets.*]."
     if not known:
         return f"That is unknown: {uses[0].note.removeprefix('unknown: ')}."
-    idle, rent = sum(use.idle or 0 for use in known), sum(use.rent or 0 for use in known)
+    idle, rent = sum(use.at_rest or 0 for use in known), sum(use.rent or 0 for use in known)
     if idle <= 0:
         return f"Yes: all of the {words.usd(format_usd(rent))} rented {period_words(address)} was at work."
     told = f"{words.usd(format_usd(idle))} of {words.usd(format_usd(rent))} rented {period_words(address)} stood idle"
     share = words.percent(idle / rent, 0) if rent else ""
+    paid = sum(use.unused or 0 for use in known)
+    committed = f" {words.usd(format_usd(paid))} of it is a commitment that did not run." if paid else ""
     if not lonely:
-        return f"For the most part: {told} ({share})." if idle * 2 < rent else f"Not enough: {told} ({share})."
+        return f"{'For the most part' if idle * 2 < rent else 'Not enough'}: {told} ({share}).{committed}"
     first = lonely[0]
     reason = "no request has reached it" if not first.requests else f"{words.percent(float(first.utilization or 0), 0)} of it was used"
-    return f"No. {told} ({share}), and {words.usd(format_usd(first.idle))} of that is {first.name} alone: {reason}."
+    alone = f"{words.usd(format_usd(first.at_rest))} of that is {first.name} alone: {reason}."
+    return f"No. {told} ({share}), and {alone}{committed}"

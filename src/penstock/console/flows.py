@@ -1,6 +1,9 @@
 """Figures of the pages Savings, Fleet and one request: the pipe of levers, days of savings, use against rent, spans of time."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
+from typing import Any
 
 from markupsafe import Markup
 
@@ -8,8 +11,10 @@ from penstock.console import words
 from penstock.console.charts import Chart, day_chart
 from penstock.console.figures.columns import Series
 from penstock.console.figures.flow import Branch, flow
+from penstock.console.figures.levels import levels
 from penstock.console.figures.span import span
-from penstock.console.savings import SavingsView
+from penstock.console.savings import SavingsView, drawn
+from penstock.finops.savings import LeverName
 
 
 def savings_flow(view: SavingsView) -> Markup:
@@ -17,10 +22,10 @@ def savings_flow(view: SavingsView) -> Markup:
     places = words.places_of(view.counterfactual_usd)
     branches = [
         Branch(lever.name, float(lever.saved_usd), taken(lever.saved_usd, places), words.plural(lever.requests, "request"))
-        for lever in view.levers
+        for lever in drawn(view)
     ]
     told = [f"{lever.name} {'took' if not lever.saved_usd.startswith('-') else 'put'} {words.usd(lever.saved_usd.lstrip('-'), places)} "
-            f"{'off' if not lever.saved_usd.startswith('-') else 'on'}" for lever in view.levers]  # fmt: skip
+            f"{'off' if not lever.saved_usd.startswith('-') else 'on'}" for lever in drawn(view)]  # fmt: skip
     whole, paid = words.usd(view.counterfactual_usd, places), words.usd(view.paid_usd, places)
     where = f"on {words.join(list(view.baselines))}" if view.baselines else "with nothing replayed"
     return flow(
@@ -35,12 +40,14 @@ def savings_flow(view: SavingsView) -> Markup:
 
 def savings_days(view: SavingsView) -> Chart:
     """What was paid each day, and what the levers saved on top of it; where a lever cost more that day, it shows nothing."""
-    amounts = {
-        "paid": [float(group.paid_usd) for group in view.days],
-        "saved by the exact cache": [max(0.0, float(group.levers_usd["exact_cache"])) for group in view.days],
-        "saved by routing": [max(0.0, float(group.levers_usd["routing"])) for group in view.days],
-    }
-    series = [Series(name, kind, values) for (name, values), kind in zip(amounts.items(), ("w4", "w2", "w1"), strict=True)]
+    kinds: dict[LeverName, str] = {"exact_cache": "w2", "routing": "w1", "processing": "w3"}
+    shown = {lever.lever: f"saved by {'the ' if lever.lever == 'exact_cache' else ''}{lever.name}" for lever in drawn(view)}
+    series = [Series("paid", "w4", [float(group.paid_usd) for group in view.days])]
+    series += [
+        Series(shown[name], kind, [max(0.0, float(group.levers_usd[name])) for group in view.days])
+        for name, kind in kinds.items()
+        if name in shown
+    ]
     days = [str(group.keys["day"]) for group in view.days]
     return day_chart(
         days, series, "Paid and saved by day", f"{words.usd(view.paid_usd)} paid and {words.usd(view.saved_usd)} saved in all."
@@ -48,9 +55,34 @@ def savings_days(view: SavingsView) -> Chart:
 
 
 def fleet_parts(fleet: dict[str, object]) -> list[tuple[str, float, str]]:
-    """Used and idle as parts of the rent, for a bar."""
-    used = min(max(float(str(fleet["utilization"])), 0.0), 1.0)
-    return [("used", used, "water"), ("idle", 1 - used, "copper")]
+    """What became of the rent, as parts of it, for a bar."""
+    rent = Decimal(str(fleet["rent_usd"]))
+    parts = (("used", "water"), ("waste", "copper"), ("idle", "copper pale"), ("unused_commitment", "w5"))
+    amounts = [(name.replace("_", " "), Decimal(str(fleet[f"{name}_usd"])), kind) for name, kind in parts]
+    return [(name, float(amount / rent), kind) for name, amount, kind in amounts if amount] if rent else []
+
+
+def fleet_levels(fleet: Mapping[str, Any], step: str) -> Markup:
+    """What of the running GPU time was at work, over the window."""
+    name, p95 = fleet["fleet"], fleet["utilization_p95"]
+    steps = [
+        (
+            _step_words(each["at"]),
+            each["utilization"],
+            f"{_step_words(each['at'])}: {words.percent(each['utilization'])} at work, "
+            f"{words.usd(each['at_rest_usd'])} of {words.usd(each['rent_usd'])} at rest",
+        )
+        for each in fleet["over_time"]
+    ]
+    mark = None if p95 is None else (p95, f"P95 by hour {words.percent(p95)}")
+    average = words.percent(fleet["utilization"])
+    desc = f"On average {average} of the GPU time that ran was at work; 95 % of hours at or below {words.percent(p95)}."
+    return levels(steps, mark, f"{name}: utilisation by {step} (UTC)", desc)
+
+
+def _step_words(at: str) -> str:
+    day = datetime.strptime(at, "%Y-%m-%dT%H" if "T" in at else "%Y-%m-%d")  # noqa: DTZ007  only written, never compared
+    return f"{day.day} {day:%b %H:%M}" if "T" in at else f"{day.day} {day:%b}"
 
 
 def taken(saved_usd: str, places: int) -> str:
@@ -74,9 +106,11 @@ def readable(exact: str) -> str:
 
 
 GLOBALS = {
+    "drawn_levers": drawn,
     "readable": readable,
     "savings_flow": savings_flow,
     "savings_days": savings_days,
+    "fleet_levels": fleet_levels,
     "fleet_parts": fleet_parts,
     "taken": taken,
     "span": span,

@@ -16,7 +16,7 @@ MOST_FIELDS, MOST_KEYS = 64, 8
 ROLLED_UP = (
     "team", "feature", "environment", "cost_center", "business_unit", "workload_type", "sla", "model", "tier", "upstream", "cache",
     "outcome", "fleet", "route", "endpoint", "status", "response_model", "model_version", "optimization", "gpu", "instance", "region",
-    "strategy", "price_id", "cost_basis", "baseline", "day", "hour",
+    "strategy", "price_id", "price_version", "cost_basis", "baseline", "processing", "day", "hour",
 )  # fmt: skip
 """keys whose sums the store keeps; of any other it reads every record of the window"""
 EVERY_RECORD_SINCE = "24h"
@@ -80,6 +80,10 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     def without(self, key: str, value: str) -> "Address":
         """The same with one filter less."""
         return msgspec.structs.replace(self, where=tuple(pair for pair in self.where if pair != (key, value)))
+
+    def with_field(self, name: str, value: str) -> "Address":
+        """The same with another value of a field that only one page knows."""
+        return msgspec.structs.replace(self, more=(*(pair for pair in self.more if pair[0] != name), (name, value)))
 
     def sorted_by(self, column: str) -> "Address":
         """The same in another order."""

@@ -45,7 +45,7 @@ def money(total: Sums, days: Days, baseline: str | None, since: str) -> tuple[Re
             name="CP1KT",
             unit="usd",
             value=None if rate is None else f"{rate:f}",
-            beside=_beside(days.cp1kt_usd, "per 1,000 tokens") if rate is not None else "no token was processed",
+            beside=_beside(days.cp1kt_usd, "per 1,000 tokens, as booked") if rate is not None else "no token was processed",
             trend=tuple(days.cp1kt_usd),
             link=f"/costs?since={since}&by=model",
         ),
@@ -53,7 +53,7 @@ def money(total: Sums, days: Days, baseline: str | None, since: str) -> tuple[Re
             name="Cost per request",
             unit="usd",
             value=cost_per_request(total),
-            beside=_beside(days.cost_per_request_usd, "replays included") if total.priced else "no request has a price",
+            beside=_beside(days.cost_per_request_usd, "as booked, replays included") if total.priced else "no request has a price",
             trend=tuple(days.cost_per_request_usd),
             link=f"/costs?since={since}&by=feature",
         ),
@@ -100,18 +100,19 @@ def service(served: Serving, since: str) -> tuple[Reading, ...]:
 
 def gpus(fleets: Sequence[FleetUse], since: str) -> Reading:
     """What of the rent was used, over the fleets where both are known, and what the rest cost."""
-    known = [use for use in fleets if use.idle is not None and use.rent]
+    known = [use for use in fleets if use.at_rest is not None and use.rent]
     if not known:
         why = "; ".join(use.note for use in fleets[:1]) or "no [fleets] in the config"
         return Reading(name="GPU use", unit="share", value=None, beside=why, link="/fleet")
-    rent, idle = sum(use.rent or 0 for use in known), sum(use.idle or 0 for use in known)
+    rent, idle = sum(use.rent or 0 for use in known), sum(use.at_rest or 0 for use in known)
     left_out = len(fleets) - len(known)
-    told = f"{words.usd(format_usd(max(idle, 0)))} of {words.usd(format_usd(rent))} rent idle"
+    told = f"{words.usd(format_usd(idle))} of {words.usd(format_usd(rent))} rent idle"
+    sure = "" if all(use.basis in ("engine", "none") for use in known) else ", an estimate"
     return Reading(
         name="GPU use",
         unit="share",
-        value=share(max(rent - idle, 0), rent),
-        beside=told + (f"; {words.plural(left_out, 'fleet')} unknown" if left_out else ", an estimate"),
+        value=share(rent - idle, rent),
+        beside=told + (f"; {words.plural(left_out, 'fleet')} unknown" if left_out else sure),
         kind="copper",
         link=f"/fleet?since={since}",
     )

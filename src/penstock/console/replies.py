@@ -71,6 +71,10 @@ class Writer:
             return _reply(200, "csv", csv_text(sheet.header, sheet.rows).encode(), (b"content-disposition", name))
         return self._html(200, page.template, page=page, view=view, address=address, problem=None)
 
+    def data(self, status: int, body: bytes) -> Reply:
+        """JSON that is no page's twin."""
+        return _reply(status, "json", body)
+
     def asset(self, asset: Asset) -> Reply:
         """A static file, which never changes under its address."""
         return Reply(200, ((b"content-type", asset.content_type), (b"cache-control", FOR_EVER)), asset.body, asset.gzipped)

@@ -1,6 +1,6 @@
 """One request: what happened when, who decided what, and the arithmetic behind its cost, as `penstock explain` has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import msgspec
@@ -8,10 +8,12 @@ import msgspec
 from penstock.console import words
 from penstock.console.context import Context, NotHere, View
 from penstock.console.query import Address
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import UsageRecord, billed_of
+from penstock.domain.prices.rates import CALL_PARTS
 from penstock.domain.units import format_usd
 from penstock.finops.costs import Coverage
 from penstock.finops.explain import Explanation, UnknownRequest, exact_decimal, explain, explanation_json, find_record, saved_nano
+from penstock.finops.explain_hours import HourShare, borne, hour_shares, shares_json
 
 CLASS_WORDS = {
     "uncached_input": "input",
@@ -20,7 +22,23 @@ CLASS_WORDS = {
     "visible_output": "output",
     "reasoning": "reasoning",
     "call": "fee of the call",
+    "cache_write_1h": "input written to the engine's cache for an hour",
+    "cache_read_audio": "audio input read from the engine's cache",
+    "cache_read_image": "image input read from the engine's cache",
+    "cache_read_video": "video input read from the engine's cache",
+    "input_audio": "audio input",
+    "input_image": "image input",
+    "input_video": "video input",
+    "output_audio": "audio output",
+    "output_image": "image output",
+    "output_video": "video output",
+    "web_searches": "searches of the web",
+    "file_searches": "searches of files",
+    "code_runs": "runs of code at the provider",
+    "tool_calls": "calls of the provider's tools",
+    "citation_tokens": "citation",
 }
+"""token classes, their parts and calls beside them, in the words of the page"""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +61,13 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class One(View, frozen=True, kw_only=True):
-    """The page: the record as `explanation_json` tells it, and what is drawn from it."""
+    """The page: the record as `explanation_json` tells it, its hours on own hardware, and what is drawn from them."""
 
     request: dict[str, object]
+    gpu_hours: list[dict[str, object]]
+    """its share of each hour of a fleet that worked for it"""
+    borne_usd: str | None
+    """what it bears in the end: these shares in the place of what it was booked at for them"""
     admitted_ns: int
     spans: tuple[Span, ...]
     decisions: tuple[Decision, ...]
@@ -59,14 +81,17 @@ def build(context: Context, address: Address) -> One:
         record = find_record(context.snapshot, context.ledger.pending, text)
     except UnknownRequest as problem:
         raise NotHere(str(problem), problem.hint) from None
-    explanation = explain(record, context.prices)
+    shares = hour_shares(context.books, record)
+    explanation = explain(record, context.prices, context.snapshot.costs.price_entries())
     answered = record.outcome != "refused"
     priced, estimated = record.cost is not None and answered, record.cost_basis == "estimated" and answered
     unpriced = () if priced or not answered else ((record.model, 1),)
     return One(
-        answer=_answer(record, explanation),
+        answer=_answer(record, explanation, shares),
         standing=context.standing(Coverage(int(answered), int(priced), int(estimated), unpriced, {}, record.admitted_ns, 0)),
         request=explanation_json(explanation),
+        gpu_hours=shares_json(shares),
+        borne_usd=format_usd(borne(record, shares)),
         admitted_ns=record.admitted_ns,
         spans=spans(record),
         decisions=_decisions(record),
@@ -74,13 +99,15 @@ def build(context: Context, address: Address) -> One:
     )
 
 
-def _answer(record: UsageRecord, explanation: Explanation) -> str:
-    """The cost and its largest part, or why there is none."""
+def _answer(record: UsageRecord, explanation: Explanation, shares: Sequence[HourShare]) -> str:
+    """What it bears of own hardware's hours where any worked for it, else the cost and its largest part, or why there is none."""
     if record.outcome == "refused":
         return f"It cost nothing: it was refused with status {record.status}, before any model was called."
     if record.cache in ("exact", "normalised", "semantic"):
         instead = f" Made anew it would have cost {words.usd(format_usd(record.list_cost))}." if record.list_cost is not None else ""
         return f"It cost nothing: its answer was replayed from the cache.{instead}"
+    if shares:
+        return _answer_of_hours(record, shares)
     if record.cost is None:
         return f"What it cost is unknown: {explanation.cost_note.removeprefix('unpriced: ')}."
     cost = words.usd(format_usd(record.cost))
@@ -97,8 +124,26 @@ def _answer(record: UsageRecord, explanation: Explanation) -> str:
         return f"It cost {cost}: {explanation.cost_note}.{compared}"
     part = words.percent(float(largest.amount / sum(line.amount or 0 for line in explanation.cost.lines)), 0)
     rate = "" if largest.usd_per_million is None else f" at ${_rate(largest.usd_per_million)} per million"
-    tokens = f"{largest.tokens:,} {CLASS_WORDS.get(largest.token_class, largest.token_class)} tokens{rate}"
-    return f"It cost {cost}, {part} of it for {tokens if largest.usd_per_million is not None else 'the fee of the call'}.{compared}"
+    what = CLASS_WORDS.get(largest.token_class, largest.token_class)
+    used = f"{largest.tokens:,} {what} tokens{rate}"
+    if largest.usd_per_million is None:
+        used = f"{largest.tokens:,} {what}" if largest.token_class in CALL_PARTS else f"the {what}"
+    return f"It cost {cost}, {part} of it for {used}.{compared}"
+
+
+def _answer_of_hours(record: UsageRecord, shares: Sequence[HourShare]) -> str:
+    """Its part of what its fleets' hours had at work, and what it was booked at before that was known."""
+    own, open_ = sum(each.share.amount + each.share.wasted for each in shares), not all(each.closed for each in shares)
+    fleets = words.join(list(dict.fromkeys(each.hour.fleet for each in shares)))
+    api = billed_of(record)
+    bill = f", and {words.usd(format_usd(api))} that providers bill" if api else ""
+    when = "the hours that it ran in" if len(shares) > 1 else "that hour"
+    told = f"It bears {words.usd(format_usd(own))}, its part of what fleet {fleets} had at work in {when}{bill}."
+    if open_:
+        told += " Not all of that is closed yet, so it may still change."
+    if record.cost is None:
+        return f"{told} It was booked at no price."
+    return f"{told} When it was answered it was booked at {words.usd(format_usd(record.cost))}."
 
 
 def _rate(usd_per_million: Fraction) -> str:
@@ -158,6 +203,8 @@ def _decisions(record: UsageRecord) -> tuple[Decision, ...]:
     if record.upstream is not None:
         place = f", fleet {record.fleet}{f' ({record.gpu})' if record.gpu else ''}" if record.fleet else ""
         found.append(Decision("upstream", f"{record.upstream}{f', replica {record.replica}' if record.replica else ''}{place}"))
+    if record.processing is not None:
+        found.append(Decision("processing class", record.processing))
     if record.upstream_endpoint is not None:
         found.append(Decision("translated to", record.upstream_endpoint))
     if record.finish_reason is not None:

@@ -11,7 +11,12 @@ from penstock.finops import savings as figures
 from penstock.finops.costs import share
 from penstock.finops.savings import LeverName, SavingsRow
 
-NAMES: dict[LeverName, str] = {"routing": "routing", "exact_cache": "exact cache", "wasted_tries": "tries in vain"}
+NAMES: dict[LeverName, str] = {
+    "routing": "routing",
+    "processing": "processing class",
+    "exact_cache": "exact cache",
+    "wasted_tries": "tries in vain",
+}
 LEVERS = tuple(NAMES)
 SHOWN = 30
 
@@ -45,6 +50,8 @@ class SavingsView(View, frozen=True, kw_only=True):
 
     baselines: tuple[str, ...]
     definition: str
+    not_told: str
+    """what is no lever here, and why"""
     compared: int
     counterfactual_usd: str
     paid_usd: str
@@ -73,6 +80,7 @@ def build(context: Context, address: Address) -> SavingsView:
         standing=context.standing(report.coverage),
         baselines=found.baselines,
         definition=found.definition,
+        not_told=figures.NOT_TOLD,
         compared=found.compared,
         counterfactual_usd=_usd(found.counterfactual),
         paid_usd=_usd(found.paid),
@@ -107,6 +115,11 @@ def sheet(view: SavingsView, address: Address) -> Sheet:
         for group in view.groups
     )
     return Sheet(header, rows)
+
+
+def drawn(view: SavingsView) -> list[LeverView]:
+    """The levers that a figure shows: processing classes only where some request was of one."""
+    return [lever for lever in view.levers if lever.lever != "processing" or lever.requests]
 
 
 def _group(row: SavingsRow, by: tuple[str, ...]) -> Group:

@@ -15,11 +15,12 @@ from penstock.console.days import DAYS, Days, last_days
 from penstock.console.findings import Finding, findings
 from penstock.console.query import Address
 from penstock.console.readings import Reading
+from penstock.domain.ledger.entries import HOUR_NS
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.prices.schedule import DAY_NS
 from penstock.domain.units import format_usd
 from penstock.finops.costs import share
-from penstock.finops.fleets import HOUR_NS, fleet_use, fleets_json
+from penstock.finops.fleets import fleet_use, fleets_json
 from penstock.finops.plan import PACE, BudgetStatus, plan_json, plan_status
 from penstock.finops.serving import serving
 from penstock.finops.window import Window, iso
@@ -55,7 +56,7 @@ class Month(msgspec.Struct, frozen=True, kw_only=True):
     spent_usd: str | None
     pace_usd: str | None
     idle_usd: str | None
-    """None: no fleet's is known"""
+    """commitments that did not run among it; None: no fleet's is known"""
     beside: str
     """what `spent_usd` leaves out, in a clause"""
     link: str
@@ -107,7 +108,7 @@ def build(context: Context, address: Address) -> Today:
     plans = tuple(_plan(status, now_ns, context.zone) for status in statuses)
     window = Window(day.since_ns, day.until_ns, context.zone, "since this hour yesterday")
     month_window = Window(hour - DAYS * DAY_NS, day.until_ns, context.zone, "thirty days")
-    fleets, fleets_month = (fleet_use(settings, context.ledger, each, now_ns) for each in (window, month_window))
+    fleets, fleets_month = (fleet_use(context.books, each) for each in (window, month_window))
     days = last_days(context)
     covered = msgspec.structs.replace(day, since_ns=hour - DAYS * DAY_NS)
     by_tier = {keys[0]: sums for keys, sums in context.ledger.sums(msgspec.structs.replace(day, by=("tier",)))}
@@ -174,8 +175,8 @@ def _plan(status: BudgetStatus, now_ns: int, zone: str) -> Plan:
 def _month(context: Context) -> Month:
     status = plan_status([NO_PLAN], context.ledger, context.now_ns, context.zone)[0]
     name, window = _period(status, context.zone), Window(status.since_ns, status.until_ns, context.zone, "this month")
-    uses = fleet_use(context.settings, context.ledger, window, context.now_ns)
-    known = [use.idle for use in uses if use.idle is not None]
+    uses = fleet_use(context.books, window)
+    known = [use.at_rest for use in uses if use.at_rest is not None]
     idle = format_usd(sum(known)) if known else None
     least = "at least " if len(known) < len(uses) else ""
     beside = f"{least}{words.usd(idle)} of idle rent in {name} beside it" if known else f"idle rent in {name} is unknown"

@@ -1,7 +1,8 @@
 """The page Costs, built from records: its rows add up, its sentence is true, and it leads where it says."""
 
 from contextlib import nullcontext
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar
 
 import pytest
 
@@ -11,6 +12,7 @@ from penstock.console.costs import Costs, build, drill, sheet
 from penstock.console.periods import period_words
 from penstock.console.query import Address, read_address
 from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.book import PriceBook
 from penstock.finops.costs import QueryError
@@ -46,10 +48,19 @@ RECORDS = [
 ]
 
 
-def page(text: str, records: list[UsageRecord] = RECORDS) -> tuple[Costs, Address]:
+def page(text: str, records: list[UsageRecord] = RECORDS, ledger: type[Ledger] = Ledger) -> tuple[Costs, Address]:
     address = read_address("/costs", text, now_ns=NOW_NS, timezone="UTC", since="30d", by=("team",))
-    with nullcontext(Ledger(records)) as snapshot:
-        context = Context(Settings(version=1), snapshot, NoJournal(), lambda: PriceBook({}), price_source="none", gauges={}, now_ns=NOW_NS)
+    with nullcontext(ledger(records)) as snapshot:
+        context = Context(
+            Settings(version=1),
+            snapshot,
+            NoJournal(),
+            lambda: PriceBook({}),
+            runs=lambda fleet: None,
+            price_source="none",
+            gauges={},
+            now_ns=NOW_NS,
+        )
         return build(context, address), address
 
 
@@ -59,10 +70,10 @@ def test_the_dearest_is_named_and_compared() -> None:
         "\u201csearch\u201d spends most: $3 of $4 in the last 7 days (75\u202f%). "
         "All in all that is $1 less than in the 7 days before. 1 request without a price come on top."
     )
-    assert [(row.keys["team"], row.cost_usd, row.change_usd) for row in view.rows] == [
+    assert [(row.keys["team"], row.borne_usd, row.change_usd) for row in view.rows] == [
         ("search", "3.000000000", "3.000000000"), ("coding", "1.000000000", "-4.000000000"),
     ]  # fmt: skip
-    assert view.total.cp1kt_usd == "1.000000000"
+    assert view.total.borne_cp1kt_usd == "1.000000000"
 
 
 def test_without_a_window_before_nothing_is_compared() -> None:
@@ -102,7 +113,7 @@ def test_the_csv_holds_every_row() -> None:
 def test_nobody_in_an_empty_window() -> None:
     view, _ = page("", [])
     assert view.answer == "Nobody: no request was answered in the last 30 days."
-    assert view.total.cost_usd == "0.000000000" and view.total.cp1kt_usd is None
+    assert view.total.borne_usd == "0.000000000" and view.total.borne_cp1kt_usd is None
 
 
 @pytest.mark.parametrize(
@@ -116,3 +127,46 @@ def test_nobody_in_an_empty_window() -> None:
 )  # fmt: skip
 def test_a_window_in_a_sentence(query: str, said: str) -> None:
     assert period_words(read_address("/costs", query, now_ns=NOW_NS, timezone="UTC", since="30d")) == said
+
+
+class Counted(Ledger):
+    """Remembers by which keys it was asked."""
+
+    asked: ClassVar[list[CostQuery]] = []
+
+    def sums(self, query: CostQuery) -> list[tuple[tuple[str | None, ...], Sums]]:
+        self.asked.append(query)
+        return super().sums(query)
+
+
+@pytest.mark.parametrize("text", ["since=7d&by=user", "since=7d&by=team,user&idle=even", "since=7d&by=day,user"])
+def test_what_reads_every_record_does_so_once(text: str) -> None:
+    Counted.asked.clear()
+    view, _ = page(text, ledger=Counted)
+    assert [query.by for query in Counted.asked if "user" in query.by] == [tuple(text.partition("by=")[2].partition("&")[0].split(","))]
+    assert not view.compared and {row.trend_usd for row in view.rows} == {None}
+    assert view.uncompared == (
+        "" if "day" in text else "The window before this one is not compared with: that would read every record of it, too."
+    )
+
+
+def test_other_keys_have_trends_that_add_up_and_are_compared() -> None:
+    Counted.asked.clear()
+    view, _ = page("since=7d", ledger=Counted)
+    assert view.compared and not view.uncompared
+    assert {("team",), ("team", "day")} <= {query.by for query in Counted.asked}
+    for row in view.rows:
+        assert row.trend_usd is not None and sum(map(Decimal, row.trend_usd)) == Decimal(row.borne_usd or 0)
+    assert len(Counted.asked) == len(set(Counted.asked)), "nothing is asked twice"
+
+
+def test_a_rule_that_is_none() -> None:
+    with pytest.raises(QueryError, match="is no rule"):
+        page("idle=never")
+
+
+def test_groups_of_refusals_alone_are_no_rows() -> None:
+    refused = UsageRecord(
+        id="x", admitted_ns=NOW_NS - DAY_NS, endpoint="chat.completions", status=402, outcome="refused", tags={"team": "poor"}
+    )
+    assert [row.keys["team"] for row in page("since=7d", [*RECORDS, refused])[0].rows] == ["search", "coding"]

@@ -7,6 +7,7 @@ import pytest
 from penstock.console.figures.bars import bar, stack
 from penstock.console.figures.columns import Note, Series, columns, round_up
 from penstock.console.figures.gauge import Level, gauge
+from penstock.console.figures.levels import levels
 from penstock.console.figures.sparkline import sparkline
 
 EVIL = '"><script>alert(1)</script>'
@@ -18,6 +19,8 @@ FIGURES = {
     "no sparkline": sparkline([], "nothing"),
     "gauge": gauge(Level(share=0.4, elapsed=0.7, forecast=0.6, marks=(0.5, 0.8, 0.95)), EVIL, EVIL),
     "gauge beyond": gauge(Level(share=7.0, elapsed=None, forecast=9.0, marks=(0.5,)), "over", "over"),
+    "levels": levels([(EVIL, 0.5, EVIL), ("2", None, "unknown"), ("3", 1.7, "more")], (0.9, EVIL), EVIL, EVIL),
+    "no levels": levels([], None, "nothing", ""),
     "columns": columns(["1 Nov", EVIL], [Series(EVIL, "w1", [1.0, 0.0])], [Note(0, "a", ((EVIL, None),))], EVIL, EVIL),
     "no columns": columns([], [], [], "nothing", ""),
 }
@@ -45,3 +48,11 @@ def test_a_gauge_shows_what_is_beyond_the_limit() -> None:
 @pytest.mark.parametrize(("value", "top"), [(0, 1), (0.0042, 0.005), (0.9, 1), (1, 1), (7, 8), (99, 100), (101, 150), (41203, 50000)])
 def test_axes_end_at_round_numbers(value: float, top: float) -> None:
     assert round_up(value) == pytest.approx(top)
+
+
+def test_levels_stay_within_their_bed_and_unknown_is_a_gap() -> None:
+    drawn = Xml.fromstring(levels([("1", 0.5, "half"), ("2", None, ""), ("3", 0.0, "none"), ("4", 9.0, "much")], (0.95, "P95"), "t", "d"))
+    bed, *bars = [each for each in drawn if each.tag == "rect"]
+    assert [each[0].text for each in bars] == ["half", "none", "much"]
+    heights = [float(each.get("height") or 0) for each in bars]
+    assert heights == [float(bed.get("height") or 0) / 2, 0, float(bed.get("height") or 0)]
