@@ -18,8 +18,9 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "src"), str(Path(__file__).paren
 from penstock.cli.app import application  # noqa: E402  the source tree beside this file is what is documented
 from penstock.config.overrides import overridable  # noqa: E402
 from penstock.config.schema import config_schema, default_of  # noqa: E402
-from penstock.config.settings import Secret, Settings  # noqa: E402
+from penstock.config.settings import Settings  # noqa: E402
 from penstock.config.shape import bare, expected, is_table, members, metas  # noqa: E402
+from penstock.config.tables import Secret  # noqa: E402
 from penstock.ports.metrics import metrics_markdown  # noqa: E402
 from tests.acceptance.sdk_matrix import markdown as sdks_markdown  # noqa: E402  the table that the tests play
 
