@@ -39,7 +39,7 @@ def test_an_empty_ledger_gives_a_hint_and_leaves_nothing_behind(config: Path) ->
 
 def test_json_of_an_empty_ledger_has_the_whole_shape(config: Path) -> None:
     shown = json.loads(penstock(config, "cost", "--json", "--since", "2026-10").stdout)
-    assert list(shown) == ["window", "coverage", "rows", "total"]
+    assert set(shown) == {"window", "coverage", "rows", "total", "statement", "tags"}
     assert (shown["window"]["since"], shown["window"]["until"]) == ("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")
     assert shown["rows"] == []
     assert (shown["total"]["requests"], shown["total"]["cp1kt_usd"]) == (0, None)

@@ -128,7 +128,7 @@ def test_the_example_passes_without_its_secrets(tmp_path: Path) -> None:
     assert {problem["severity"] for problem in report["problems"]} == {"warning"}
     warned = {problem["where"] for problem in report["problems"]}
     stops_serve = {"upstreams.openai.api_key", "notify.finops.url", "budgets[0].at_limit", "slos[0]"}
-    assert warned == {*stops_serve, "costs.weights", "notify.finops"}
+    assert warned == {*stops_serve, "notify.finops"}
     assert [path.name for path in tmp_path.iterdir()] == ["penstock.toml"]
 
 
@@ -180,3 +180,26 @@ def test_an_upstream_that_is_away_is_exit_3_only_online(tmp_path: Path) -> None:
     result = penstock("check", "--online", cwd=tmp_path)
     assert result.returncode == 3
     assert "connection refused" in result.stderr
+
+
+def test_a_file_of_running_times_is_read_by_check_and_keeps_nothing_else_from_work(tmp_path: Path) -> None:
+    config, runs = tmp_path / "penstock.toml", tmp_path / "runs.csv"
+    config.write_text(
+        'version = 1\n[upstreams.sim]\nkind = "simulated"\n[models.m]\nupstream = "sim"\nprice = { input = 1, output = 2 }\n'
+        '[fleets.gpus]\nupstream = "sim"\ngpu = "L40S"\nprice = "0.79 USD/gpu-hour"\nruns = "runs.csv"\n'
+    )
+
+    def found() -> list[str]:
+        report = json.loads(penstock("check", "--json", cwd=tmp_path).stdout)
+        return [problem["text"] for problem in report["problems"] if problem["where"] == "fleets.gpus.runs"]
+
+    assert found() == [f"{runs} cannot be read: No such file or directory"]
+    runs.write_text("start,end,count\n2026-10-01,2026-10-02,many\n")
+    [text] = found()
+    assert text.startswith(f"{runs}: the count of row 2")
+    assert penstock("check", cwd=tmp_path).returncode == 3
+    assert penstock("cost", "--since", "1d", cwd=tmp_path).returncode == 0
+    runs.write_text("start,end,count\n")
+    assert found() == [f"{runs} has no interval"]
+    runs.write_text("start,end,count\n2026-10-01,,2\n")
+    assert found() == []

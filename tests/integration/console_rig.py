@@ -193,6 +193,7 @@ def console(settings: Settings, *, key: str | None = None, listen: str | None = 
             settings,
             lambda: bootstrap.open_reading(settings),
             lambda: bootstrap.price_book(settings),
+            runs=lambda fleet: None,
             price_source="the config",
             gauges=lambda: gauges,
             tail=tail,

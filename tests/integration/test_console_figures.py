@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -31,17 +33,18 @@ def test_the_levers_lead_from_the_baseline_to_what_was_paid(rig: Rig) -> None:
     page = asked(rig, "/savings.json")
     saved = sum(Decimal(lever["saved_usd"]) for lever in page["levers"])
     assert Decimal(page["counterfactual_usd"]) - saved == Decimal(page["paid_usd"])
-    assert {lever["lever"]: lever["requests"] > 0 for lever in page["levers"]} == dict.fromkeys(
-        ("routing", "exact_cache", "wasted_tries"), True
-    )
+    assert {lever["lever"]: lever["requests"] > 0 for lever in page["levers"]} == {
+        "routing": True, "processing": False, "exact_cache": True, "wasted_tries": True,
+    }  # fmt: skip
     assert page["baselines"] == ["big"]
     for parts in (page["groups"], page["days"]):
         assert sum(Decimal(part["paid_usd"]) for part in parts) == Decimal(page["paid_usd"])
 
 
-def test_paid_is_what_the_costs_page_says(rig: Rig) -> None:
+def test_paid_is_what_the_costs_page_says_was_booked(rig: Rig) -> None:
     page, costs = asked(rig, "/savings.json"), asked(rig, "/costs.json")
     assert Decimal(page["paid_usd"]) + Decimal(page["apart_cost_usd"]) == Decimal(costs["total"]["cost_usd"])
+    assert "prompt cache" in rig.page("/savings") and ">processing class<" not in rig.page("/savings")
 
 
 def test_a_filter_narrows_the_levers(rig: Rig) -> None:
@@ -71,8 +74,14 @@ def test_the_fleet_that_nobody_uses_jumps_out(rig: Rig) -> None:
     assert spare["requests"] == 0 and spare["utilization"] == 0
     assert spare["idle_usd"] == spare["rent_usd"]
     assert "a100-spare" in page["unused"]
-    assert Decimal(used["rent_usd"]) - Decimal(used["used_usd"]) == Decimal(used["idle_usd"])
-    assert used["used_basis"] == "estimated"
+    for fleet in page["fleets"]:
+        parts = ("used_usd", "waste_usd", "idle_usd", "unused_commitment_usd")
+        assert sum(Decimal(fleet[part]) for part in parts) == Decimal(fleet["rent_usd"])
+        assert sum(Decimal(each["rent_usd"]) for each in fleet["over_time"]) == Decimal(fleet["rent_usd"])
+        assert sum(Decimal(each["at_rest_usd"]) for each in fleet["over_time"]) == Decimal(fleet["at_rest_usd"])
+    assert Decimal(used["used_usd"]) > 0 and Decimal(used["waste_usd"]) == 0
+    assert used["used_basis"] == "planned"
+    assert Decimal(page["rent_usd"]) == sum(Decimal(fleet["rent_usd"]) for fleet in page["fleets"])
     assert "a100-spare alone: no request has reached it" in page["answer"]
     assert "nobody uses it" in rig.page("/fleet")
 
@@ -102,10 +111,46 @@ def test_idle_rent_is_told_beside_the_plan_and_adds_up_to_what_bills_say(rig: Ri
     assert Decimal(month["idle_usd"]) == pytest.approx(Decimal(fleet["idle_usd"]), rel=Decimal("0.001"))
     assert month["beside"].startswith("requests only; $")
     assert "Spend is of requests only; $" in rig.page("/")
-    costs = asked(rig, "/costs.json")
-    idle = sum(Decimal(each["idle_usd"]) for each in costs["idle"])
-    assert Decimal(costs["with_idle_usd"]) == Decimal(costs["total"]["cost_usd"]) + idle
-    assert asked(rig, "/costs.json?where=team=support")["with_idle_usd"] is None
+
+
+@pytest.mark.parametrize("rule", ["separate", "proportional", "even"])
+@pytest.mark.parametrize("by", ["team", "feature,model", "day", "cache"])
+def test_rows_and_lines_are_what_bills_say_whoever_bears_idle(rig: Rig, rule: str, by: str) -> None:
+    month = f"since={time.strftime('%Y-%m-%d', time.gmtime(time.time() - 6 * 86_400))}&until={time.strftime('%Y-%m-%d', time.gmtime())}"
+    costs = asked(rig, f"/costs.json?{month}&idle={rule}&by={by}")
+    fleet = asked(rig, f"/fleet.json?{month}")
+    lines, rows = sum(Decimal(line["rest_usd"]) for line in costs["lines"]), sum(Decimal(row["borne_usd"]) for row in costs["rows"])
+    assert rows + lines == Decimal(costs["statement_usd"])
+    assert rows == Decimal(costs["total"]["borne_usd"]) == sum(Decimal(part["usd"]) for part in costs["parts"])
+    [api] = [Decimal(part["usd"]) for part in costs["parts"] if part["part"] == "api"]
+    assert Decimal(costs["statement_usd"]) == api + Decimal(fleet["rent_usd"]), "every dollar: providers and landlords"
+    idle = {each["fleet"]: Decimal(each["idle_usd"]) for each in fleet["fleets"]}
+    rests = {line["name"]: Decimal(line["rest_usd"]) for line in costs["lines"]}
+    assert rests == ({"a100-spare": idle["a100-spare"]} | ({"l40s": idle["l40s"]} if rule == "separate" else {}))
+    shared = sum(Decimal(row["shared_usd"]) for row in costs["rows"])
+    assert shared == (0 if rule == "separate" else idle["l40s"])
+    filtered = asked(rig, f"/costs.json?{month}&idle={rule}&where=team=support")
+    assert (filtered["statement_usd"], filtered["lines"]) == (None, [])
+
+
+def test_a_group_bears_the_same_whoever_looks(rig: Rig) -> None:
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+    for rule in ("separate", "proportional"):
+        window = f"since={day}&until={time.strftime('%Y-%m-%d', time.gmtime())}&idle={rule}"
+        rows = {row["keys"]["team"]: row["borne_usd"] for row in asked(rig, f"/costs.json?{window}")["rows"]}
+        alone = asked(rig, f"/costs.json?{window}&where=team=support&by=model")
+        assert alone["total"]["borne_usd"] == rows["support"]
+
+
+def test_the_page_says_who_bears_idle_and_leads_to_the_other_rules(rig: Rig) -> None:
+    body = rig.page("/costs?idle=even&by=team")
+    assert re.search(r'<a href="/costs\?by=team&amp;idle=even" aria-current="true">shared evenly</a>', body)
+    assert "nobody used that fleet, so nobody shares it" in body, "the fleet that is spare"
+    assert "of idle rent it holds a share" in body
+    assert "of idle rent it holds nothing" in rig.page("/costs?by=team")
+    assert rig.get("/costs?idle=never")[0] == 400
+    table = list(csv.DictReader(io.StringIO(rig.get("/costs.csv?idle=proportional&since=48h")[2])))
+    assert sum(Decimal(row["shared_usd"]) for row in table) > 0
 
 
 def test_a_reading_leads_to_the_very_same_figure(rig: Rig) -> None:
@@ -121,6 +166,7 @@ def test_a_reading_leads_to_the_very_same_figure(rig: Rig) -> None:
 
 def test_what_reads_every_record_says_so(rig: Rig) -> None:
     page = rig.page("/costs?by=user")
+    assert "The window before this one is not compared with" in page
     assert "reads every record of its window" in page and "in the last 24 hours" in page
     assert "reads every record of its window" not in rig.page("/costs?by=team")
     assert 'title="Takes longer: reads every record of the window">user</a>' in rig.page("/savings")
@@ -130,7 +176,7 @@ def test_a_page_that_fails_says_so_and_is_logged(rig: Rig, monkeypatch: pytest.M
     def broken(*_: object) -> None:
         raise ZeroDivisionError("nobody expects this")
 
-    monkeypatch.setattr("penstock.console.costs.fleet_use", broken)
+    monkeypatch.setattr("penstock.console.costs.statement", broken)
     status, headers, body = rig.get("/costs?by=sla", accept="text/html")
     assert (status, "The console failed at this page" in body) == (500, True)
     assert "content-security-policy" in headers and "ZeroDivisionError" not in body

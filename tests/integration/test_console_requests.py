@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -209,6 +210,21 @@ def test_one_request_is_what_explain_says(rig: Rig, records: list[UsageRecord]) 
     for each in records[:60]:
         page = asked(rig, f"/requests/{each.id}.json")
         assert page["request"] == json.loads(json.dumps(explanation_json(explain(each, prices))))
+        assert bool(page["gpu_hours"]) == (each.fleet is not None and each.outcome != "refused" and each.cache != "exact")
+        own = sum(Decimal(share["amount_usd"]) + Decimal(share["wasted_usd"]) for share in page["gpu_hours"])
+        if page["borne_usd"] is not None:
+            booked = Decimal(page["request"]["cost_usd"]) - Decimal(page["request"]["provisional_usd"])
+            assert Decimal(page["borne_usd"]) == booked + own
+
+
+def test_what_own_gpus_served_shows_its_hours(rig: Rig, records: list[UsageRecord]) -> None:
+    own = next(each for each in records if each.fleet and each.cache == "miss" and each.outcome == "ok")
+    body = rig.page(f"/requests/{own.id}")
+    assert "Its share of GPU-hours" in body and "What it was booked at" in body
+    assert "its part of what fleet l40s had at work" in body and "work done over planned_tokens_per_second" in body
+    bought = next(each for each in records if each.upstream == "api" and each.cache == "miss" and each.outcome == "ok")
+    body = rig.page(f"/requests/{bought.id}")
+    assert "GPU-hours" not in body and "The arithmetic" in body
 
 
 def test_every_kind_of_request_has_its_page(rig: Rig, records: list[UsageRecord]) -> None:

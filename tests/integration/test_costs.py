@@ -18,6 +18,7 @@ from penstock.adapters.stores import open_store
 from penstock.cli.app import run
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import Attempt, UsageRecord
+from penstock.domain.prices.config_price import rates_from_config
 from penstock.finops.intake import Intaker
 
 CONFIG = """
@@ -66,7 +67,7 @@ PRICED: dict[str, Any] = {
     "cost": 83_520,
     "counterfactual": 5_850_000,
     "price_id": "config:small",
-    "price_version": "config",
+    "price_version": rates_from_config("small", {"input": 0.05, "cached_input": 0.01, "output": 0.1003}).version,
     "baseline": "big",
 }
 STORED = (

@@ -23,6 +23,10 @@ base_urls = ["http://127.0.0.1:8000/v1"]
 base_urls = ["http://10.0.0.5:8000/v1"]
 [upstreams.openai]
 base_urls = ["https://api.openai.com/v1"]
+[upstreams.plain]
+base_urls = ["http://127.0.0.1:8001/v1"]
+[upstreams.training]
+base_urls = ["http://127.0.0.1:8002/v1"]
 [upstreams.proxy]
 base_urls = ["http://proxy:8000/v1"]
 provider = "openai"
@@ -33,6 +37,10 @@ gpu = "L40S"
 count = 2
 price = "0.79 USD/gpu-hour"
 planned_tokens_per_second = 2500
+[fleets.unpriced]
+upstream = "training"
+gpu = "H100"
+planned_tokens_per_second = 100
 [fleets.slices]
 upstream = "local"
 gpu = "A100-80GB"
@@ -56,12 +64,21 @@ name = "gpt-4o-mini"
 upstream = "openai"
 name = "gpt-4o"
 [models.named]
-upstream = "local"
+upstream = "plain"
 [models.misspelt]
 upstream = "openai"
 name = "gpt-4o-minni-x"
 [models.sliced]
 upstream = "local"
+[models.engine]
+upstream = "plain"
+price = { input = 0.05, output = 0.10, processing = { batch = { input = 0.02, output = 0.04 } } }
+[models.classes]
+upstream = "openai"
+name = "gpt-4o"
+price = { input = 2, output = 8, processing = { flex = { input = 1, output = 4, cached_input = 0.5 } } }
+[models.training]
+upstream = "training"
 """
 PRICES = """
 [[price]]
@@ -70,6 +87,13 @@ model = "gpt-4o"
 from = "2026-10-01"
 input = 2.0
 output = 8.0
+[[price]]
+provider = "openai"
+model = "gpt-4o"
+from = "2026-11-01"
+processing = "batch"
+input = 0.9
+output = 3.6
 [[price]]
 model = "named"
 from = "2026-01-01"
@@ -88,8 +112,8 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> PriceBook:
     return price_book(load(directory / "penstock.toml", {}))
 
 
-def cost(book: PriceBook, model: str, at_ns: int = NOVEMBER) -> int | None:
-    schedule = book.schedule(model)
+def cost(book: PriceBook, model: str, at_ns: int = NOVEMBER, processing: str | None = None) -> int | None:
+    schedule = book.schedule(model, processing)
     rates = None if schedule is None else schedule.at(at_ns)
     return None if rates is None else rates.cost(MILLION)
 
@@ -104,7 +128,8 @@ def cost(book: PriceBook, model: str, at_ns: int = NOVEMBER) -> int | None:
         ("agreed", 2_000_000_000, "by `prices.toml`"),
         ("named", 20_000_000, "by `prices.toml`"),
         ("misspelt", None, "it knows gpt-4o"),
-        ("sliced", None, "fleet `slices` has no price per hour of what it counts"),
+        ("sliced", 317_460_317, "by fleet `slices`"),
+        ("training", None, "fleet `unpriced` has no price per hour of what it counts"),
     ],
 )
 def test_the_order_of_prices(book: PriceBook, model: str, nano: int | None, why: str) -> None:
@@ -117,7 +142,43 @@ def test_an_agreed_price_leaves_the_past_as_it_was(book: PriceBook) -> None:
 
 
 def test_unpriced_models_are_listed(book: PriceBook) -> None:
-    assert book.unpriced(NOVEMBER) == ["misspelt", "sliced"]
+    assert book.unpriced(NOVEMBER) == ["misspelt", "training"]
+
+
+@pytest.mark.parametrize(
+    ("model", "processing", "nano"),
+    [
+        ("public", "batch", 75_000_000),
+        ("public", "scale", None),
+        ("agreed", "batch", 900_000_000),
+        ("agreed", "priority", 4_250_000_000),
+        ("own", "batch", None),
+        ("classes", "flex", 1_000_000_000),
+        ("classes", "batch", None),
+        ("engine", "batch", 20_000_000),
+        ("engine", "priority", 50_000_000),
+        ("named", "flex", 20_000_000),
+        ("served", "batch", 35_111_111),
+        ("misspelt", "batch", None),
+    ],
+)
+def test_a_processing_class_has_its_own_price_or_none(book: PriceBook, model: str, processing: str, nano: int | None) -> None:
+    """Of what a provider bills. Own engines know no classes: there the standard price holds."""
+    assert cost(book, model, NOVEMBER, processing) == nano
+
+
+def test_a_class_is_agreed_from_its_own_day_on(book: PriceBook) -> None:
+    before = 1_793_300_000 * 10**9  # 29 October 2026
+    assert cost(book, "agreed", before, "batch") == 1_250_000_000
+    assert cost(book, "agreed", SEPTEMBER, "batch") is None, "before the public book knows of it there is no price"
+
+
+def test_every_entry_is_kept_under_one_name(book: PriceBook) -> None:
+    names = [(rates.id, rates.version) for rates in book.entries()]
+    assert len(names) == len(set(names))
+    assert {"prices:openai/gpt-4o#batch", "config:classes#flex", "fleet:l40s", "genai-prices:openai/gpt-4o-mini#batch"} <= {
+        id for id, _ in names
+    }
 
 
 def test_the_public_book_is_not_loaded_when_every_model_has_a_price(tmp_path: Path) -> None:

@@ -3,20 +3,38 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.main
 
 from penstock import __version__
-from penstock.cli import check, cost, demo, deploy, explain, init, keys, output, prices, schema, serve
+from penstock.cli import (
+    bill,
+    check,
+    close,
+    cost,
+    demo,
+    deploy,
+    explain,
+    init,
+    keys,
+    output,
+    prices,
+    reconcile,
+    record,
+    schema,
+    serve,
+    showback,
+)
 from penstock.config.problems import ConfigError, nearest
 from penstock.domain.units import UnitError
 from penstock.ports.journal import JournalError
 from penstock.ports.traces import TracesError
 from penstock.ports.usage_store import StoreError
 
-COMMANDS = (demo, init, check, serve, keys, cost, explain, prices, deploy, schema)
+HELP = ["--help", "-h"]
+COMMANDS = (demo, init, check, serve, keys, cost, explain, prices, bill, close, showback, reconcile, record, deploy, schema)
 
 
 def application() -> typer.Typer:
@@ -26,7 +44,7 @@ def application() -> typer.Typer:
         help="What every AI request costs, who pays for it, and how the same answers cost less.",
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings={"help_option_names": HELP},
     )
     app.callback()(_global_options)
     for command in COMMANDS:
@@ -41,9 +59,12 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
+    arguments = list(arguments) or HELP[:1]
     command = typer.main.get_command(application())
+    if not set(HELP).isdisjoint(arguments):
+        _escape_helps(command)
     try:
-        code = command.main(args=list(arguments) or ["--help"], prog_name="penstock", standalone_mode=False)
+        code = command.main(args=arguments, prog_name="penstock", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else output.FINE
     except (KeyboardInterrupt, typer.Abort):
@@ -55,6 +76,18 @@ def run(arguments: Sequence[str]) -> int:
         return output.FAILED
     except (typer.TyperException, ConfigError, output.CommandError, StoreError, JournalError, TracesError, UnitError, OSError) as problem:
         return report(problem)
+
+
+def _escape_helps(command: Any) -> None:
+    """Makes brackets in help texts text (`[costs.x]`): to the library that prints them they are marks of style."""
+    from rich.markup import escape
+
+    for described in (command, *command.params):
+        for place in ("help", "short_help"):
+            if text := getattr(described, place, None):
+                setattr(described, place, escape(text))
+    for inner in getattr(command, "commands", {}).values():
+        _escape_helps(inner)
 
 
 def report(problem: Exception) -> int:

@@ -21,7 +21,8 @@ def register(app: typer.Typer) -> None:
 
 def check(
     config: ConfigOption = CONFIG_FILE,
-    online: Annotated[bool, typer.Option("--online", help="Ask every upstream for its models as well.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Ask every upstream for its models, and the Prometheus for its meters.")] = False,
+    bill: Annotated[Path | None, typer.Option(help="Look for lines without tags in this bill of a cloud.", metavar="FILE")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -42,6 +43,7 @@ def check(
     code = WRONG_USAGE if _errors(found) else FINE
     if code == FINE:
         around, facts = _around(settings, online)
+        around += _of_bill(bill, facts)
         found += around
         code = PROBLEMS_FOUND if _errors(around) else FINE
     found.sort(key=lambda problem: problem.severity != "error")
@@ -56,14 +58,17 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
     """What needs the world to be checked. What only keeps `serve` from starting is a warning here."""
     import msgspec
 
-    from penstock.cli import surroundings
+    from penstock.cli import fleet_findings, surroundings, tag_findings
     from penstock.config.checks import not_enforced
     from penstock.config.secrets import missing_secrets
 
     later = [*missing_secrets(settings, os.environ), *not_enforced(settings)]
     found = [msgspec.structs.replace(problem, severity="warning", text=f"{problem.text} (`serve` will not start)") for problem in later]
     unpriced, sources = surroundings.price_findings(settings)
-    found += [*unpriced, *surroundings.store_problems(settings), *surroundings.journal_problems(settings)]
+    store = surroundings.store_problems(settings)
+    found += [*unpriced, *store, *surroundings.journal_problems(settings), *([] if store else surroundings.ledger_findings(settings))]
+    found += [] if store else [*tag_findings.tag_findings(settings), *fleet_findings.fleet_findings(settings)]
+    found += fleet_findings.mig_findings(settings)
     found += surroundings.telemetry_problems(settings)
     found += surroundings.file_problems(settings)
     facts: dict[str, Any] = {
@@ -78,8 +83,19 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
     }
     if online:
         unreachable, facts["online"] = surroundings.upstream_findings(settings, os.environ)
-        found += unreachable
+        unmetered, facts["meters"] = surroundings.meter_findings(settings, os.environ)
+        found += [*unreachable, *unmetered]
     return found, facts
+
+
+def _of_bill(bill: Path | None, facts: dict[str, Any]) -> "list[Problem]":
+    """Lines of a bill that carry no tag."""
+    from penstock.cli import tag_findings
+
+    if bill is None:
+        return []
+    found, facts["bill"] = tag_findings.bill_findings(bill)
+    return found
 
 
 def _errors(found: "Sequence[Problem]") -> int:
@@ -90,7 +106,7 @@ def _print(config: Path, found: "Sequence[Problem]", facts: dict[str, Any], quie
     """Problems on stderr, the verdict and what was looked at on stdout."""
     for problem in found:
         if problem.severity == "error" or not quiet:
-            place = "" if problem.where == str(config) else f"{config}: "
+            place = "" if problem.where in (str(config), facts.get("bill", {}).get("file")) else f"{config}: "
             complain(f"{place}{problem.where}: {problem.text}", problem.hint, problem.severity)
     if quiet:
         return
@@ -101,8 +117,8 @@ def _print(config: Path, found: "Sequence[Problem]", facts: dict[str, Any], quie
             typer.echo(f"         {name}: {source}")
         for name in ("store", "journal", "listen", "console"):
             typer.echo(f"{name:8} {facts[name]}")
-        for url, answer in facts.get("online", {}).items():
-            typer.echo(f"online   {url}: {answer}")
+        for name, answer in [*facts.get("online", {}).items(), *facts.get("meters", {}).items()]:
+            typer.echo(f"online   {name}: {answer}")
     errors = _errors(found)
     counts = [f"{count} {word}{'s' * (count != 1)}" for count, word in ((errors, "problem"), (len(found) - errors, "warning")) if count]
     typer.echo(f"{config}: {', '.join(counts) or 'fine'}")

@@ -1,7 +1,7 @@
 """`penstock cost`: what was spent, by whom, on what, how much of it is known, and what it would have cost otherwise."""
 
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
@@ -9,12 +9,28 @@ from penstock.cli.options import CONFIG_FILE, MONEY, ConfigOption, JsonOption, O
 from penstock.cli.output import FINE, INCOMPLETE, PROBLEMS_FOUND, WRONG_USAGE, CommandError, complain, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from penstock.config.settings import Settings
+    from penstock.domain.ledger.measures import CostQuery
+    from penstock.domain.ledger.sharing import Rule
     from penstock.finops.costs import CostReport
+    from penstock.finops.statement import Statement
+    from penstock.finops.tag_coverage import TagCoverage
+    from penstock.finops.trend_report import TrendReport
+    from penstock.finops.window import Window
 
 DEFAULT_BY = ("model",)
+
+
+class Figures(NamedTuple):
+    """What one reading of the ledger came to."""
+
+    report: "CostReport"
+    borne: "Statement"
+    tags: "TagCoverage | None"
+    trends: "TrendReport | None"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +53,17 @@ def cost(
     min_coverage: Annotated[
         float | None, typer.Option(help="Exit 4 when a smaller share of requests is priced.", metavar="SHARE", min=0, max=1)
     ] = None,
-    fail_over: Annotated[str | None, typer.Option(help="Exit 3 when the total cost is above this.", metavar="USD")] = None,
+    fail_over: Annotated[
+        str | None, typer.Option(help="Exit 3 when the total cost, own hardware included, is above this.", metavar="USD")
+    ] = None,
+    idle: Annotated[
+        str | None,
+        typer.Option(
+            help="Who bears what stands idle in the allocated costs: `separate`, `proportional` or `even`. [default: `[bill] idle`]",
+            metavar="RULE",
+        ),
+    ] = None,
+    trends: Annotated[bool, typer.Option("--trends", help="Compare the halves of the window, and rank what carries the costs.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     config: ConfigOption = CONFIG_FILE,
     json: JsonOption = False,
@@ -56,11 +82,13 @@ def cost(
         raise CommandError("--json and --csv exclude each other", "pass one of them", WRONG_USAGE)
     limit = _usd(fail_over)
     settings = load(config, os.environ)
-    report = cost_figures(settings, by=_keys(by) or DEFAULT_BY, since=since, until=until, where=where or ())
-    _show(report, "json" if json else "csv" if csv else "table", output)
+    found = figures(
+        settings, by=_keys(by) or DEFAULT_BY, since=since, until=until, where=where or (), rule=_rule(idle), tags=json, trends=trends
+    )
+    _show(found, trends, "json" if json else "csv" if csv else "table", output)
     if not quiet:
-        _narrate(report, settings)
-    return _verdict(report, min_coverage, limit)
+        _narrate(found.report, settings)
+    return _verdict(found, min_coverage, limit)
 
 
 def cost_figures(
@@ -69,23 +97,78 @@ def cost_figures(
     by: "list[str] | tuple[str, ...]" = DEFAULT_BY,
     since: str | None = None,
     until: str | None = None,
-    where: "list[str] | tuple[str, ...]" = (),
 ) -> "CostReport":
-    """The report of a ledger as it stands now, journal included. Raises `CommandError` for words that cannot be read."""
+    """What requests were booked at, as the ledger stands now, journal included. Raises `CommandError` for words that cannot be read."""
     import time
 
     from penstock import bootstrap
-    from penstock.finops.costs import QueryError, cost_query, cost_report
+    from penstock.finops.costs import cost_report
     from penstock.finops.intake import pending
+
+    span, query = _asked(settings, time.time_ns(), by, since, until, ())
+    with bootstrap.open_reading(settings) as (snapshot, reader):
+        return cost_report(snapshot, pending(reader, snapshot), query, timezone=span.timezone, label=span.label)
+
+
+def figures(
+    settings: "Settings",
+    *,
+    by: "list[str] | tuple[str, ...]" = DEFAULT_BY,
+    since: str | None = None,
+    until: str | None = None,
+    where: "list[str] | tuple[str, ...]" = (),
+    rule: "Rule | None" = None,
+    tags: bool = False,
+    trends: bool = False,
+) -> Figures:
+    """The report and the statement of one reading of the ledger, and what else is wanted of it.
+
+    Raises `CommandError` for words that cannot be read.
+    """
+    import time
+
+    from penstock import bootstrap
+    from penstock.finops.costs import cost_report
+    from penstock.finops.statement import statement
+    from penstock.finops.tag_coverage import tag_coverage
+    from penstock.finops.trend_report import trend_report
+
+    now_ns = time.time_ns()
+    span, query = _asked(settings, now_ns, by, since, until, where)
+    with bootstrap.open_books(settings, now_ns) as books:
+        report = cost_report(books.ledger.snapshot, books.ledger.pending, query, timezone=span.timezone, label=span.label)
+        return Figures(
+            report,
+            statement(books, query, rule),
+            tag_coverage(books, query) if tags else None,
+            trend_report(books, query) if trends else None,
+        )
+
+
+def _asked(
+    settings: "Settings", now_ns: int, by: "Iterable[str]", since: str | None, until: str | None, where: "Iterable[str]"
+) -> "tuple[Window, CostQuery]":
+    from penstock.finops.costs import QueryError, cost_query
     from penstock.finops.window import WindowError, window
 
     try:
-        span = window(since, until, now_ns=time.time_ns(), timezone=settings.server.timezone)
-        query = cost_query(span, by, where)
+        span = window(since, until, now_ns=now_ns, timezone=settings.server.timezone)
+        return span, cost_query(span, by, where)
     except (WindowError, QueryError) as problem:
         raise CommandError(str(problem), problem.hint, WRONG_USAGE) from None
-    with bootstrap.open_reading(settings) as (snapshot, reader):
-        return cost_report(snapshot, pending(reader, snapshot), query, timezone=span.timezone, label=span.label)
+
+
+def _rule(text: str | None) -> "Rule | None":
+    from typing import get_args
+
+    from penstock.domain.ledger.sharing import Rule
+
+    for rule in get_args(Rule):
+        if text == rule:
+            return cast("Rule", rule)
+    if text is None:
+        return None
+    raise CommandError(f"`--idle {text}` is not a rule", f"write one of {', '.join(get_args(Rule))}", WRONG_USAGE)
 
 
 def _keys(by: list[str] | None) -> list[str]:
@@ -105,23 +188,40 @@ def _usd(text: str | None) -> int | None:
         ) from None
 
 
-def _show(report: "CostReport", form: str, output: "Path | None") -> None:
+def _show(found: Figures, trends: bool, form: str, output: "Path | None") -> None:
     import sys
     from contextlib import nullcontext
 
     import msgspec
 
-    from penstock.finops.costs import report_csv, report_json
+    from penstock.finops.costs import report_csv
 
     with nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8") as file:
         if form == "table":
             from penstock.cli.cost_table import print_report
+            from penstock.cli.statement_lines import print_statement
 
-            print_report(report, file)
+            print_report(found.report, file)
+            print_statement(found.borne, file)
+            if trends:
+                from penstock.cli.trend_lines import print_trends
+
+                print_trends(found.trends, file)
         elif form == "csv":
-            file.write(report_csv(report))
+            file.write(report_csv(found.report, found.borne))
         else:
-            file.write(msgspec.json.format(msgspec.json.encode(report_json(report)), indent=2).decode() + "\n")
+            file.write(msgspec.json.format(msgspec.json.encode(_told(found, trends)), indent=2).decode() + "\n")
+
+
+def _told(found: Figures, trends: bool) -> dict[str, object]:
+    from penstock.finops.costs import report_json
+    from penstock.finops.tag_coverage import coverage_json
+    from penstock.finops.trend_report import trends_json
+
+    told = report_json(found.report, found.borne)
+    if found.tags is not None:
+        told["tags"] = coverage_json(found.tags)
+    return told | {"trends": trends_json(found.trends)} if trends else told
 
 
 def _narrate(report: "CostReport", settings: "Settings") -> None:
@@ -143,16 +243,20 @@ def _narrate(report: "CostReport", settings: "Settings") -> None:
         say("hint: `penstock check` says why a model has no price")
 
 
-def _verdict(report: "CostReport", min_coverage: float | None, limit: int | None) -> int:
+def _verdict(found: Figures, min_coverage: float | None, limit: int | None) -> int:
+    """The cost is the statement's total, rent of own fleets included; under filters what the rows bear, their shares included."""
     from penstock.domain.units import format_usd
+    from penstock.finops.statement import whole
 
-    if limit is not None and report.total.cost > limit:
-        complain(f"the cost is {format_usd(report.total.cost)} USD, above {format_usd(limit)}", "see the rows, dearest first")
+    report, borne = found.report, found.borne
+    cost = whole(borne).cost if borne.query.where else borne.total
+    if limit is not None and cost > limit:
+        complain(f"the cost is {format_usd(cost)} USD, above {format_usd(limit)}", "see the rows, dearest first, and the lines under them")
         return PROBLEMS_FOUND
     share = report.coverage.priced_share
     if min_coverage is not None and share is not None and share < Decimal(str(min_coverage)):
         complain(
-            f"{report.coverage.priced} of {report.coverage.requests} requests are priced, below the share of {min_coverage:g}",
+            f"{report.coverage.known} of {report.coverage.requests} requests are priced, below the share of {min_coverage:g}",
             "give the unpriced models a price: `penstock check` names them",
         )
         return INCOMPLETE

@@ -181,7 +181,7 @@ def _notes(report: CostReport) -> list[str]:
     notes = [f"window:   {report.label}, {_second(query.since_ns)} to {_second(query.until_ns)} ({report.timezone}){filters}"]
     if not coverage.requests:
         return [*notes, "coverage: no request was answered"]
-    parts = [f"{percent(coverage.priced, coverage.requests)} of {coverage.requests:,} requests priced"]
+    parts = [f"{percent(coverage.known, coverage.requests)} of {coverage.requests:,} requests priced"]
     if coverage.unpriced_models:
         parts.append("unpriced: " + ", ".join(f"{printable(model)} ({count:,})" for model, count in coverage.unpriced_models[:5]))
     if coverage.estimated:

@@ -9,8 +9,11 @@ from penstock.cli.options import CONFIG_FILE, MONEY, ConfigOption, JsonOption
 from penstock.cli.output import CommandError, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from penstock.domain.ledger.record import UsageRecord
-    from penstock.finops.explain import Explanation, Sum
+    from penstock.finops.explain import Explanation, Line, Sum
+    from penstock.finops.explain_hours import HourShare
 
 Step = tuple[str, list[str]]
 
@@ -31,24 +34,28 @@ def explain(
     The rates are those of the price entry that the record names; every amount is exact, and the one rounding is shown.
     """
     import os
+    import time
 
     from penstock import bootstrap
     from penstock.config.load import load
+    from penstock.domain.units import format_usd
     from penstock.finops.explain import UnknownRequest, explanation_json, find_record
     from penstock.finops.explain import explain as explained
-    from penstock.finops.intake import pending
+    from penstock.finops.explain_hours import borne, hour_shares, shares_json
 
     settings = load(config, os.environ)
-    with bootstrap.open_reading(settings) as (snapshot, reader):
+    with bootstrap.open_books(settings, time.time_ns()) as books:
         try:
-            record = find_record(snapshot, pending(reader, snapshot), request_id.strip())
+            record = find_record(books.ledger.snapshot, books.ledger.pending, request_id.strip())
         except UnknownRequest as problem:
             raise CommandError(str(problem), problem.hint) from None
-    explanation = explained(record, bootstrap.price_book(settings))
+        shares, kept = hour_shares(books, record), books.ledger.snapshot.costs.price_entries()
+    explanation = explained(record, bootstrap.price_book(settings), kept)
     if json:
-        print_json(explanation_json(explanation))
+        hours = {"gpu_hours": shares_json(shares), "borne_usd": format_usd(borne(record, shares))}
+        print_json(explanation_json(explanation) | hours)
     else:
-        _print(_steps(explanation))
+        _print(_steps(explanation, shares))
 
 
 def _print(steps: list[Step]) -> None:
@@ -62,7 +69,7 @@ def _print(steps: list[Step]) -> None:
             sys.stdout.write(f"{title if index == 0 else '':<{width}}{printable(line)}\n")
 
 
-def _steps(explanation: "Explanation") -> list[Step]:
+def _steps(explanation: "Explanation", shares: "Sequence[HourShare]") -> list[Step]:
     from penstock.finops.window import iso
 
     record = explanation.record
@@ -80,8 +87,20 @@ def _steps(explanation: "Explanation") -> list[Step]:
         ("answer", _answer(record)),
         ("tokens", _tokens(record)),
         ("cost", _cost(explanation)),
+        *([("GPU-hours", _hours(record, shares))] if shares else []),
         ("baseline", _baseline(explanation)),
     ]
+
+
+def _hours(record: "UsageRecord", shares: "Sequence[HourShare]") -> list[str]:
+    """Hour by hour, then what the request bears with these in the place of what it was booked at."""
+    from penstock.domain.ledger.record import provisional_of
+    from penstock.domain.units import format_usd
+    from penstock.finops.explain_hours import borne, told
+
+    provisional = format_usd(provisional_of(record))
+    lines = [line for each in shares for line in told(each)]
+    return [*lines, f"{_usd(borne(record, shares))} with these in the place of the {provisional} USD that it was booked at for them"]
 
 
 def _choice(record: "UsageRecord") -> list[str]:
@@ -94,6 +113,7 @@ def _choice(record: "UsageRecord") -> list[str]:
         "upstream": record.upstream,
         "translated to": record.upstream_endpoint,
         "fleet": record.fleet,
+        "processing": record.processing,
     }
     return [", ".join(f"{name} {value}" for name, value in facts.items() if value is not None) or "none: no model was chosen"]
 
@@ -122,7 +142,13 @@ def _answer(record: "UsageRecord") -> list[str]:
 def _tokens(record: "UsageRecord") -> list[str]:
     import msgspec
 
+    from penstock.domain.dialects.tokens import CLASS_OF_PART
+
     lines = [f"{count:>12,} {name.replace('_', ' ')}" for name, count in msgspec.structs.asdict(record.tokens).items() if count]
+    for name, count in record.parts.items():
+        within = CLASS_OF_PART.get(name)
+        beside = "beside the tokens" if within is None else f"of the {within.replace('_', ' ')}"
+        lines.append(f"{count:>12,} {name.replace('_', ' ')} ({beside})")
     lines.append(f"{record.tokens.total:>12,} processed ({record.tokens_basis})")
     if record.recalled.total:
         lines.append(f"{record.recalled.total:>12,} replayed: {record.recalled.input:,} input, {record.recalled.output:,} output")
@@ -135,17 +161,24 @@ def _sum(total: "Sum | None") -> list[str]:
 
     if total is None:
         return []
-    rates = ["" if line.usd_per_million is None else exact_decimal(line.usd_per_million) for line in total.lines]
+    rates = ["" if (rate := _rate(line)) is None else exact_decimal(rate) for line in total.lines]
     amounts = ["" if line.amount is None else exact_usd(line.amount) for line in total.lines]
     rounding = exact_usd(total.rounding)
     rate_width, amount_width = max(map(len, rates), default=0), max(map(len, [*amounts, rounding]))
     lines = [
-        f"{line.tokens:>12,} {line.token_class.replace('_', ' '):<14} x {rate:>{rate_width}} USD/M = {amount:<{amount_width}} USD"
+        f"{line.tokens:>12,} {line.token_class.replace('_', ' '):<14} x {rate:>{rate_width}} "
+        f"{'USD  ' if line.usd_per_million is None else 'USD/M'} = {amount:<{amount_width}} USD"
         for line, rate, amount in zip(total.lines, rates, amounts, strict=True)
     ]
+    if total.processing is not None:
+        lines.append(f"{'':>12} at the prices of processing class {total.processing}")
     if total.rounding != Fraction(0):
         lines.append(f"{'':>12} {'rounding':<14}   {'':>{rate_width}}         {rounding:<{amount_width}} USD")
     return lines
+
+
+def _rate(line: "Line") -> Fraction | None:
+    return line.usd_per_call if line.usd_per_million is None else line.usd_per_million
 
 
 def _cost(explanation: "Explanation") -> list[str]:

@@ -127,7 +127,7 @@ def _open(config: Any) -> "tuple[Settings, KeyStore]":
 
 def _tags(settings: "Settings", given: Sequence[str]) -> dict[str, str]:
     from penstock.config.problems import nearest
-    from penstock.domain.dialects.content import normal_tag
+    from penstock.domain.dialects.content import allowed_value, normal_tag
 
     tags = {}
     allowed = settings.tags.allowed
@@ -136,9 +136,10 @@ def _tags(settings: "Settings", given: Sequence[str]) -> dict[str, str]:
         name, value = normal_tag(name.strip()), value.strip()
         if not equals or not name or not value:
             raise CommandError(f"`{text}` is not a tag", "write it like `--tag team=search`", WRONG_USAGE)
-        if name in allowed and value not in allowed[name]:
+        kept = allowed_value(value, allowed[name]) if name in allowed else value
+        if kept is None:
             raise CommandError(f"tag `{name}` may not be `{value}`", nearest(value, allowed[name], "see [tags] allowed"), WRONG_USAGE)
-        tags[name] = value
+        tags[name] = kept
     return tags
 
 

@@ -10,12 +10,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from penstock.cli.probe import Unreachable, models_of
 from penstock.config.checks_server import endpoint, is_loopback
-from penstock.config.problems import Problem, error, join, warning
+from penstock.config.problems import ConfigError, Problem, error, join, warning
 from penstock.config.settings import Settings
 from penstock.domain.units import UnitError
 from penstock.ports.usage_store import StoreError
 
 _SQLITE = "sqlite:///"
+UNPRICED_WINDOW_NS = 30 * 86_400 * 10**9
+UNPRICED_REQUESTS_HINT = "give the model a price; those requests stay unpriced, and reports say how many there are"
+_CLASS_HINT = "give that class a price: `processing` of the model's `price`, or an entry with `processing` in your price file"
 
 
 def price_findings(settings: Settings) -> tuple[list[Problem], dict[str, str]]:
@@ -38,6 +41,33 @@ def price_findings(settings: Settings) -> tuple[list[Problem], dict[str, str]]:
             text = book.why(name) if schedule is None else "unpriced: its first price begins later"
             found.append(error(join("models", name), text, UNPRICED_HINT))
     return found, sources
+
+
+def ledger_findings(settings: Settings) -> list[Problem]:
+    """Requests of the last 30 days that were answered without a price, by model and processing class. An absent ledger has none."""
+    from penstock import bootstrap
+    from penstock.domain.ledger.measures import CostQuery
+    from penstock.finops.intake import pending
+    from penstock.finops.ledger import Ledger
+    from penstock.ports.journal import JournalError
+
+    store, now = settings.server.store, time.time_ns()
+    if store.startswith(_SQLITE) and not Path(store.removeprefix(_SQLITE)).exists() and not Path(settings.server.journal).is_dir():
+        return []
+    query = CostQuery(since_ns=now - UNPRICED_WINDOW_NS, until_ns=now, by=("model", "processing"))
+    try:
+        with bootstrap.open_reading(settings) as (snapshot, reader):
+            groups = Ledger(snapshot, pending(reader, snapshot)).sums(query)
+    except (StoreError, JournalError) as problem:
+        return [warning("server.store", f"the ledger was not looked at: {problem}", problem.hint)]
+    found = []
+    for (model, processing), sums in sorted(groups, key=lambda group: group[1].priced - group[1].requests):
+        if missing := sums.requests - sums.priced - sums.unbooked:
+            name, where = model or "unknown model", join("models", model) if model else "models"
+            what = f"{missing:,} request{'s' * (missing != 1)} of `{name}`" + (f" of class `{processing}`" if processing else "")
+            text = f"{what} answered unpriced in the last 30 days"
+            found.append(error(where, text, _CLASS_HINT if processing else UNPRICED_REQUESTS_HINT))
+    return found
 
 
 def store_problems(settings: Settings) -> list[Problem]:
@@ -121,6 +151,23 @@ def file_problems(settings: Settings) -> Iterator[Problem]:
     for name, upstream in settings.upstreams.items():
         if upstream.ca_file is not None and not os.access(upstream.ca_file, os.R_OK):
             yield error(f"{join('upstreams', name)}.ca_file", f"{upstream.ca_file} cannot be read", "name a PEM file, or remove the key")
+    yield from _runs_findings(settings)
+
+
+def _runs_findings(settings: Settings) -> Iterator[Problem]:
+    """Files of running times that tell nothing: until they do, the rent of their fleets is unknown."""
+    from penstock import bootstrap
+
+    for name, fleet in settings.fleets.items():
+        if fleet.runs in (None, "prometheus"):
+            continue
+        where = f"{join('fleets', name)}.runs"
+        steps, problem = bootstrap.runs_file(settings, name)
+        if problem is not None:
+            yield error(where, problem, "write lines of `start,end,count`, or name a bill; until then the rent is unknown")
+        elif steps is None:
+            what = f"no row of `{fleet.where.instance}`" if fleet.where.instance else "no interval"
+            yield error(where, f"{fleet.runs} has {what}", "until it has one, the rent of the fleet is unknown")
 
 
 def upstream_findings(settings: Settings, environ: Mapping[str, str]) -> tuple[list[Problem], dict[str, str]]:
@@ -157,3 +204,15 @@ def without_password(url: str) -> str:
     if parts.password is None:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def meter_findings(settings: Settings, environ: Mapping[str, str]) -> tuple[list[Problem], dict[str, str]]:
+    """What the Prometheus of the config has of each fleet, and what keeps it from being read; nothing where none is named."""
+    from penstock import bootstrap
+    from penstock.finops.meters.engines import reachable
+
+    try:
+        telemetry = bootstrap.open_telemetry(settings, environ)
+    except ConfigError as problem:
+        return list(problem.problems), {}
+    return ([], {}) if telemetry is None else reachable(telemetry, settings, time.time())

@@ -3,9 +3,9 @@
 from datetime import UTC, date, datetime, timedelta
 
 from penstock.demo.firm import Rhythm
+from penstock.domain.prices.schedule import HOUR_NS as HOUR_NS
 
 DAYS = 30
-HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS
 
 OUTAGE_DAY, OUTAGE_HOURS = 9, range(13, 15)

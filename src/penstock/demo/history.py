@@ -165,6 +165,7 @@ class History:
             price_version=priced.price_version,
             cost=priced.cost,
             list_cost=priced.list_cost,
+            input_cost=priced.input_cost,
             cost_basis=priced.cost_basis,
             counterfactual=counterfactual(self._book, self._baseline, engine.model, tokens, at_ns),
             baseline=self._baseline,
@@ -194,6 +195,7 @@ class History:
             price_version=priced.price_version,
             cost=priced.cost,
             list_cost=priced.list_cost,
+            input_cost=priced.input_cost,
             cost_basis=priced.cost_basis,
             counterfactual=counterfactual(self._book, self._baseline, before.model, before.tokens, at_ns),
         )

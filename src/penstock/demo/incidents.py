@@ -8,7 +8,7 @@ import msgspec
 from penstock.demo.engines import Engine
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 from penstock.domain.ledger.costing import counterfactual, price_call
-from penstock.domain.ledger.record import Attempt, UsageRecord
+from penstock.domain.ledger.record import Attempt, UsageRecord, WastedWork
 from penstock.domain.prices.book import PriceBook
 
 TIMEOUT_US = 60_000_000
@@ -47,7 +47,7 @@ class Incidents:
             id=record.id, admitted_ns=record.admitted_ns, endpoint=record.endpoint, status=404, outcome="refused",
             requested_model=asked, tags=record.tags, streamed=record.streamed, cache="bypass",
             error=f"there is no model `{asked}` here", duration_us=180 + int(200 * self._rng.random()),
-            cost=0, list_cost=0, counterfactual=0, baseline=record.baseline,
+            cost=0, list_cost=0, input_cost=0, counterfactual=0, baseline=record.baseline,
         )  # fmt: skip
 
     def _failed(self, record: UsageRecord) -> UsageRecord:
@@ -57,13 +57,13 @@ class Incidents:
         return msgspec.structs.replace(
             record, status=status, outcome="error", error=f"upstream status {status}", attempts=tuple(tries), finish_reason=None,
             response_model=None, tokens=NO_TOKENS, first_token_us=None, duration_us=_end_us(tries),
-            price_id=None, price_version=None, cost=0, list_cost=0, cost_basis="measured", counterfactual=0,
+            price_id=None, price_version=None, cost=0, list_cost=0, input_cost=0, cost_basis="measured", counterfactual=0,
         )  # fmt: skip
 
     def _fallen_back(self, record: UsageRecord, *, timed_out: bool) -> UsageRecord:
         """The fallback answered. A try that timed out may have been worked for, so it is booked whole."""
         fallback, at_ns, tokens = self._fallback, record.admitted_ns, record.tokens
-        wasted = 0
+        wasted, own = 0, record.fleet
         if timed_out:
             assert record.model is not None
             most = Tokens(tokens.input * 4 // 3, 0, 0, tokens.output * 2, 0)
@@ -80,7 +80,8 @@ class Incidents:
             route=f"{record.tier}>{fallback.tier}",
             first_token_us=None if record.first_token_us is None else record.first_token_us + lost_us,
             duration_us=record.duration_us + lost_us, price_id=priced.price_id, price_version=priced.price_version,
-            cost=None if priced.cost is None else priced.cost + wasted, list_cost=priced.list_cost, wasted_cost=wasted,
+            cost=None if priced.cost is None else priced.cost + wasted, list_cost=priced.list_cost, input_cost=priced.input_cost,
+            wasted_cost=wasted, provisional=wasted if own else None, wasted_work=(WastedWork(own, tokens),) if own and wasted else (),
             cost_basis="estimated" if wasted else priced.cost_basis,
             counterfactual=counterfactual(self._book, record.baseline, fallback.model, tokens, at_ns),
         )  # fmt: skip
@@ -92,7 +93,7 @@ class Incidents:
         priced = price_call(self._book, record.model, seen, record.admitted_ns)
         return msgspec.structs.replace(
             record, status=499, outcome="client_closed", error="the client went away", finish_reason=None, tokens=seen,
-            tokens_basis="estimated", cost=priced.cost, list_cost=priced.list_cost, cost_basis="estimated",
+            tokens_basis="estimated", cost=priced.cost, list_cost=priced.list_cost, input_cost=priced.input_cost, cost_basis="estimated",
             attempts=(
                 Attempt(record.model, record.upstream or "", record.replica or "", 200, record.duration_us, "the client went away", 0),
             ),

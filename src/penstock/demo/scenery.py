@@ -48,6 +48,20 @@ price    = "2.85 USD/gpu-hour"
 planned_tokens_per_second = 1800
 where    = {{ region = "north-1" }}
 
+[costs.weights]                           # storage of what the engines load
+price = "12 USD/month"
+share = {{ upstream = "own-gpu" }}
+
+[costs.load-balancer]
+price = "0.0225 USD/hour"
+by    = "requests"
+
+[bill]
+by = ["team", "feature"]
+
+[objectives.default]
+first_token = "2s"
+
 [models.brook-14b]                        # priced by its fleet
 upstream     = "own-gpu"
 version      = "14b-1"

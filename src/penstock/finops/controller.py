@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from penstock.domain.ledger.record import UsageRecord
+from penstock.finops.chores import Chores
 from penstock.finops.intake import Intaker
 from penstock.finops.live import Tail
 from penstock.finops.metrics import Gauges, MetricsAggregator
@@ -24,6 +25,7 @@ from penstock.wire.server import serve
 IDLE_S = 0.5
 """between passes: a delivery of many records costs the store far less than many small ones"""
 FULL_PASS = 5000
+CHORES_S = 1.0
 LONGEST_PAUSE_S = 10.0
 WORKER_SILENT_S = 5.0
 _JSON = [(b"content-type", b"application/json")]
@@ -76,13 +78,16 @@ class Controller:
         traces: Traces | None = None,
         also: Callable[[], Gauges] = dict,
         tail: Tail | None = None,
+        chores: Chores | None = None,
     ) -> None:
-        """`traces` and `tail` get every record once; `also` is read at every scrape, beside what the workers say."""
+        """`traces` and `tail` get every record once; `chores` are done beside the intake; `also` is read at every scrape, beside what
+        the workers say."""
         self._new: list[UsageRecord] = []
         self._journal = _Journal(reader, log)
         self._intaker = Intaker(self._journal, store, self._new.extend)
         self._metrics = metrics
         self._traces, self._also, self._tail = traces, also, tail
+        self._chores = chores if chores is not None else Chores((), log)
         self.pages: Pages | None = None
         """answers every address that is not the controller's own; set before `run`, for pages look at the gauges"""
         self._log = log
@@ -93,10 +98,12 @@ class Controller:
     async def run(self, unix_path: str, stop: asyncio.Event) -> None:
         """Serves its pages on a local socket and takes in until `stop`; then takes in what is left."""
         server = await serve(self._answer, unix_path=unix_path)
+        chores = asyncio.create_task(self._do_chores_until(stop))
         try:
             await self._take_in_until(stop)
         finally:
             await server.drain(1.0)
+            await chores
 
     async def _take_in_until(self, stop: asyncio.Event) -> None:
         pause = IDLE_S
@@ -127,6 +134,13 @@ class Controller:
                 if stopping and not taken:
                     return
             await _sleep_or_stop(stop, pause)
+
+    async def _do_chores_until(self, stop: asyncio.Event) -> None:
+        """Beside the intake, for a day that is sealed takes longer than a client may wait to see its record."""
+        while not stop.is_set():
+            busy = self._intaker.caught_up and await asyncio.to_thread(self._chores.turn, time.time_ns())
+            if not busy:
+                await _sleep_or_stop(stop, CHORES_S)
 
     def _step(self) -> int:
         try:

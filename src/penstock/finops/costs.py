@@ -22,6 +22,8 @@ from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.rates import TOKEN_CLASSES
 from penstock.domain.units import format_usd
 from penstock.finops.sheet import csv_text
+from penstock.finops.statement import Statement, whole
+from penstock.finops.statement_json import bearing_json, statement_json
 from penstock.finops.window import Window, iso
 from penstock.ports.usage_store import Snapshot
 
@@ -57,18 +59,25 @@ class Coverage(msgspec.Struct, frozen=True):
     priced: int
     estimated: int
     unpriced_models: tuple[tuple[str | None, int], ...]
-    """model -> unpriced requests, most first"""
+    """model -> requests that nothing tells the cost of, most first"""
     tagged: dict[str, int]
     """grouping key -> answered requests that have a value for it"""
     latest_ns: int | None
     """admission of the newest matching record"""
     journal_tail: int
     """matching records that were read from the journal, not yet from the store"""
+    unbooked: int = 0
+    """answered by own fleets and booked at no price: what they cost is told by their hours"""
+
+    @property
+    def known(self) -> int:
+        """Answered requests that are priced, or borne by the hours of own fleets."""
+        return self.priced + self.unbooked
 
     @property
     def priced_share(self) -> Fraction | None:
-        """Priced requests over answered ones; None when nothing was answered."""
-        return Fraction(self.priced, self.requests) if self.requests else None
+        """These over all that were answered; None when nothing was."""
+        return Fraction(self.known, self.requests) if self.requests else None
 
 
 class CostReport(msgspec.Struct, frozen=True):
@@ -111,14 +120,24 @@ def cost_report(
     for row in rows:
         total.add(row.sums)
     unpriced = _unpriced(groups, by.index("model"))
-    coverage = Coverage(total.requests, total.priced, total.estimated, unpriced, _tagged(rows, query), latest, tail)
+    coverage = Coverage(
+        requests=total.requests,
+        priced=total.priced,
+        unbooked=total.unbooked,
+        estimated=total.estimated,
+        unpriced_models=unpriced,
+        tagged=_tagged(rows, query),
+        latest_ns=latest,
+        journal_tail=tail,
+    )
     return CostReport(query, timezone, label, rows, total, coverage)
 
 
-def report_json(report: CostReport) -> dict[str, object]:
-    """The report as `penstock cost --json` prints it: money as decimal strings, unknown as null."""
+def report_json(report: CostReport, borne: Statement | None = None) -> dict[str, object]:
+    """The report as `penstock cost --json` prints it: money as decimal strings, unknown as null. With its statement, rows tell what
+    their groups bear on both bases, and groups that bear something without a request are rows as well."""
     query = report.query
-    return {
+    told: dict[str, object] = {
         "window": {
             "since": iso(query.since_ns),
             "until": iso(query.until_ns),
@@ -128,19 +147,30 @@ def report_json(report: CostReport) -> dict[str, object]:
             "where": [f"{key}={value}" for key, value in query.where],
         },
         "coverage": _coverage_json(report.coverage),
-        "rows": [dict(zip(query.by, row.keys, strict=True)) | measures_json(row.sums) for row in report.rows],
-        "total": measures_json(report.total),
+        "rows": [dict(zip(query.by, row.keys, strict=True)) | row_json for row, row_json in _told(report, borne)],
+        "total": measures_json(report.total) | ({} if borne is None else bearing_json(whole(borne))),
     }
+    return told if borne is None else told | {"statement": statement_json(borne)}
 
 
-def report_csv(report: CostReport) -> str:
+def _told(report: CostReport, borne: Statement | None) -> list[tuple[CostRow, dict[str, object]]]:
+    """Every row with its measures; last the groups that only the statement knows."""
+    if borne is None:
+        return [(row, measures_json(row.sums)) for row in report.rows]
+    bearing = {row.keys: row for row in borne.rows}
+    told = [(row, measures_json(row.sums) | bearing_json(bearing.pop(row.keys))) for row in report.rows]
+    return told + [(CostRow(keys, row.sums), measures_json(row.sums) | bearing_json(row)) for keys, row in bearing.items()]
+
+
+def report_csv(report: CostReport, borne: Statement | None = None) -> str:
     """One line per row, the same figures as the JSON; unknown is an empty cell."""
-    return csv_text((*report.query.by, *(name for name in MEASURES if name not in _NESTED), *TOKEN_CLASSES), map(_cells, report.rows))
-
-
-def _cells(row: CostRow) -> tuple[object, ...]:
-    measures, tokens = measures_json(row.sums), msgspec.structs.asdict(tokens_of(row.sums))
-    return (*row.keys, *(measures[name] for name in MEASURES if name not in _NESTED), *tokens.values())
+    plain = [name for name in MEASURES if name not in _NESTED]
+    bearing = [] if borne is None else list(bearing_json(whole(borne)))
+    rows = (
+        (*row.keys, *(told[name] for name in plain), *msgspec.structs.astuple(tokens_of(row.sums)), *(told[name] for name in bearing))
+        for row, told in _told(report, borne)
+    )
+    return csv_text((*report.query.by, *plain, *TOKEN_CLASSES, *bearing), rows)
 
 
 def measures_json(sums: Sums) -> dict[str, object]:
@@ -207,7 +237,7 @@ def _by_time(row: CostRow) -> tuple[object, ...]:
 def _unpriced(groups: dict[Keys, Sums], position: int) -> tuple[tuple[str | None, int], ...]:
     counts: dict[str | None, int] = {}
     for keys, sums in groups.items():
-        if missing := sums.requests - sums.priced:
+        if missing := sums.requests - sums.priced - sums.unbooked:
             counts[keys[position]] = counts.get(keys[position], 0) + missing
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0] or "")))
 
@@ -220,8 +250,9 @@ def _coverage_json(coverage: Coverage) -> dict[str, object]:
     return {
         "requests": coverage.requests,
         "priced_requests": coverage.priced,
-        "unpriced_requests": coverage.requests - coverage.priced,
-        "priced_share": share(coverage.priced, coverage.requests),
+        "unbooked_requests": coverage.unbooked,
+        "unpriced_requests": coverage.requests - coverage.known,
+        "priced_share": share(coverage.known, coverage.requests),
         "estimated_requests": coverage.estimated,
         "unpriced_models": [{"model": model, "requests": count} for model, count in coverage.unpriced_models],
         "tagged_share": {key: share(count, coverage.requests) for key, count in coverage.tagged.items()},

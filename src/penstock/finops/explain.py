@@ -1,17 +1,18 @@
 """Why one request cost what it cost: its record, laid out step by step, with every rate, product and rounding to check."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fractions import Fraction
 from itertools import chain
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
-from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
+from penstock.domain.dialects.tokens import CLASS_OF_PART, NO_TOKENS, Tokens
 from penstock.domain.ledger.measures import CostQuery
-from penstock.domain.ledger.record import UsageRecord
-from penstock.domain.prices.rates import TOKEN_CLASSES, Rates
+from penstock.domain.ledger.record import REPLAYED, UsageRecord, provisional_of
+from penstock.domain.prices.rates import CALL_PARTS, Charge, Rates
 from penstock.domain.prices.schedule import ALWAYS, Schedule
 from penstock.domain.units import NANO_PER_USD, format_usd
 from penstock.finops.window import iso
@@ -20,13 +21,13 @@ from penstock.ports.usage_store import Snapshot
 RECENT = 20_000
 """how many of the newest records a shortened id is looked up among"""
 _EVER = CostQuery(since_ns=0, until_ns=2**63 - 1)
-_REPLAYED = ("exact", "normalised", "semantic")
+NO_ENTRIES: Mapping[tuple[str, str], Rates] = MappingProxyType({})
 
 
 class Prices(Protocol):
-    """What is asked of the price book: the dated price of a configured model, or why there is none."""
+    """What is asked of the price book: the dated price of a configured model and processing class, or why there is none."""
 
-    def schedule(self, model: str) -> Schedule | None: ...
+    def schedule(self, model: str, processing: str | None = None) -> Schedule | None: ...
 
     def why(self, model: str) -> str: ...
 
@@ -40,12 +41,17 @@ class UnknownRequest(LookupError):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Tokens of one class at one rate, or the fee of the `call`. `usd_per_million` and `amount` are exact; `amount` is in nano-USD."""
+    """What one rate is charged for. `amount` is exact, in nano-USD; the rates are exact, in USD. None: no price."""
 
     token_class: str
+    """a class of tokens (less its parts below), a part of one such as `cache_write_1h`, calls of a tool, or `call`: the fee of the call"""
     tokens: int
+    """how many; of calls, their number"""
     usd_per_million: Fraction | None
+    """of tokens"""
     amount: Fraction | None
+    usd_per_call: Fraction | None = None
+    """of calls"""
 
 
 class Dated(msgspec.Struct, frozen=True):
@@ -66,6 +72,19 @@ class Sum(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     rounding: Fraction
     nano_usd: int
+    processing: str | None = None
+    """class whose price this is: `batch`, `flex`, `priority`; None: the standard one"""
+    lacking: tuple[str, ...] = ()
+    """parts without a rate of their own: charged as their class, calls at nothing, so that the amount is an estimate"""
+
+
+class _Used(msgspec.Struct, frozen=True):
+    """What is priced: a model, its processing class, and what it was used for."""
+
+    model: str | None
+    processing: str | None
+    tokens: Tokens
+    parts: Mapping[str, int]
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -98,9 +117,12 @@ def find_record(snapshot: Snapshot, pending: Iterable[UsageRecord], text: str) -
     raise UnknownRequest(f"no request `{text}` in the ledger", _nearest(text, recent))
 
 
-def explain(record: UsageRecord, prices: Prices) -> Explanation:
-    """The arithmetic of a record, recomputed through the price entry that it names."""
-    cost, cost_note = _cost(record, prices)
+def explain(record: UsageRecord, prices: Prices, kept: Mapping[tuple[str, str], Rates] = NO_ENTRIES) -> Explanation:
+    """The arithmetic of a record, recomputed through the price entry that it names.
+
+    `kept`: entries by (id, version) as the ledger keeps them, for those that the price book does not have any more.
+    """
+    cost, cost_note = _cost(record, prices, kept)
     counterfactual, counterfactual_note = _counterfactual(record, prices)
     return Explanation(record, cost, cost_note, counterfactual, counterfactual_note)
 
@@ -109,14 +131,17 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     """The record in its own words, times as ISO instants, money as decimal strings, and both sums line by line."""
     record = explanation.record
     fields: dict[str, object] = msgspec.to_builtins(msgspec.structs.asdict(record))
-    for name in ("admitted_ns", "cost", "list_cost", "wasted_cost", "counterfactual", "reserved"):
+    for name in ("admitted_ns", "cost", "list_cost", "input_cost", "provisional", "wasted_cost", "counterfactual", "reserved"):
         del fields[name]
     fields["admitted"] = iso(record.admitted_ns)
     fields["tokens"] = msgspec.structs.asdict(record.tokens)
     fields["recalled"] = msgspec.structs.asdict(record.recalled)
+    fields["wasted_work"] = [{"fleet": each.fleet, "tokens": msgspec.structs.asdict(each.tokens)} for each in record.wasted_work]
     return fields | {
         "cost_usd": format_usd(record.cost),
         "list_cost_usd": format_usd(record.list_cost),
+        "input_cost_usd": format_usd(record.input_cost),
+        "provisional_usd": format_usd(provisional_of(record)),
         "wasted_usd": format_usd(record.wasted_cost),
         "counterfactual_usd": format_usd(record.counterfactual),
         "saved_usd": format_usd(saved_nano(record)),
@@ -166,23 +191,30 @@ def _nearest(text: str, recent: Sequence[str]) -> str:
     return f"the id is in the `penstock-request-id` header of every answer; the newest are {', '.join(recent[:3])}"
 
 
-def _cost(record: UsageRecord, prices: Prices) -> tuple[Sum | None, str]:
+def _cost(record: UsageRecord, prices: Prices, kept: Mapping[tuple[str, str], Rates]) -> tuple[Sum | None, str]:
     if record.outcome == "refused":
         return None, "refused before any model was called: nothing was spent"
-    if record.cache in _REPLAYED:
+    if record.cache in REPLAYED:
         source = f" of request {record.cache_source}" if record.cache_source else ""
         return None, f"the answer{source} was replayed from the cache: no model processed a token"
     if record.outcome == "interrupted":
         return None, "the process stopped before it knew the usage: booked whole at the reserved worst case, marked estimated"
     if record.cost is None:
-        why = _why(record.model, prices) or "no price was known for this model or token class when it was admitted"
+        why = _why(record.model, record.processing, prices) or "no price was known for this model or token class when it was admitted"
         return None, f"unpriced: {why}"
     wasted = record.wasted_cost or 0
     if wasted and wasted == record.cost:
         return None, "no answer came, but the tries may have been worked for: each is booked whole, marked estimated"
-    if record.tokens.total == 0:
+    if record.tokens.total == 0 and not any(record.parts.get(name) for name in CALL_PARTS):
         return None, "no model processed a token"
-    lines, note = _checked(record.model, record.tokens, record.cost - wasted, _entry(record, prices), _entry_name(record))
+    used, booked, name = _Used(record.model, record.processing, record.tokens, record.parts), record.cost - wasted, _entry_name(record)
+    lines, note = _checked(used, booked, _entry(record, prices), name)
+    own = kept.get((record.price_id or "", record.price_version or ""))
+    if lines is None and own is not None and own.cost(record.tokens, record.parts) == booked:
+        lines, _ = _checked(used, booked, Dated(own, ALWAYS), name)
+        note = f"tokens x rates of {name}, as the ledger keeps them: the price book does not have them any more"
+    if lines is not None and lines.lacking:
+        note += f"; {_lacking_words(lines.lacking)}"
     return lines, f"{note}, plus {format_usd(wasted)} USD for tries that brought no answer, booked whole" if wasted else note
 
 
@@ -192,27 +224,42 @@ def _counterfactual(record: UsageRecord, prices: Prices) -> tuple[Sum | None, st
     if record.outcome == "interrupted":
         return None, "unknown: the usage was lost, so there is nothing to compare"
     tokens = record.recalled if record.recalled != NO_TOKENS else record.tokens
-    model = record.baseline or record.model
+    model, processing = (record.baseline, None) if record.baseline else (record.model, record.processing)
     if record.counterfactual is None:
         if record.cost is None:
             return None, "unknown: the request is unpriced, so there is nothing to compare"
-        return None, f"unknown: {_why(model, prices) or 'the baseline had no price for these tokens'}"
+        return None, f"unknown: {_why(model, processing, prices) or 'the baseline had no price for these tokens'}"
     if tokens.total == 0:
         return None, "there are no tokens to compare"
     what = "the configured baseline" if record.baseline else "no baseline is configured, so the same model with nothing replayed"
-    name = f"{model}'s price on that day"
-    checked, note = _checked(model, tokens, record.counterfactual, _at(prices, model, record.admitted_ns), name)
-    return checked, f"{what}: {model or 'unknown model'}; the same tokens at its rates" + (f" ({note})" if checked is None else "")
+    used, name = _Used(model, processing, tokens, record.parts), f"{model}'s price on that day"
+    checked, note = _checked(used, record.counterfactual, _at(prices, model, processing, record.admitted_ns), name)
+    standard = " of standard processing" if record.baseline and record.processing else ""
+    return checked, f"{what}: {model or 'unknown model'}; the same tokens at its rates{standard}" + (
+        f" ({note})" if checked is None else ""
+    )
 
 
-def _why(model: str | None, prices: Prices) -> str | None:
-    """The price book's own reason, where it has no price for a model."""
-    return prices.why(model).removeprefix("unpriced: ") if model is not None and prices.schedule(model) is None else None
+def _why(model: str | None, processing: str | None, prices: Prices) -> str | None:
+    """The price book's own reason, where it has no price for a model and its processing class."""
+    if model is None or prices.schedule(model, processing) is not None:
+        return None
+    if processing is not None and prices.schedule(model) is not None:
+        return f"`{model}` has no price for processing class `{processing}`, and the standard one is never taken for it"
+    return prices.why(model).removeprefix("unpriced: ")
+
+
+def _lacking_words(lacking: Sequence[str]) -> str:
+    as_class = [name.replace("_", " ") for name in lacking if CLASS_OF_PART.get(name) is not None]
+    free = [name.replace("_", " ") for name in lacking if CLASS_OF_PART.get(name) is None]
+    told = [f"{', '.join(as_class)}: no rate of its own, charged as its class"] if as_class else []
+    told += [f"{', '.join(free)}: no fee is known, so nothing is charged"] if free else []
+    return "; ".join(told)
 
 
 def _entry(record: UsageRecord, prices: Prices) -> Dated | None:
     """The price entry that the record names, wherever in the model's schedule it stands: of several by that name the one then in force."""
-    schedule = prices.schedule(record.model) if record.model is not None else None
+    schedule = prices.schedule(record.model, record.processing) if record.model is not None else None
     if schedule is None:
         return None
     hours = schedule.windows or ((),) * len(schedule.starts)
@@ -222,7 +269,7 @@ def _entry(record: UsageRecord, prices: Prices) -> Dated | None:
         for rates in (*(window.rates for window in windows), usual)
         if (rates.id, rates.version) == (record.price_id, record.price_version)
     ]
-    in_force = _at(prices, record.model, record.admitted_ns)
+    in_force = _at(prices, record.model, record.processing, record.admitted_ns)
     begun = [entry for entry in entries if entry.since <= record.admitted_ns]
     return in_force if in_force in entries else next(reversed(begun or entries), None)
 
@@ -231,36 +278,42 @@ def _entry_name(record: UsageRecord) -> str:
     return f"price entry {record.price_id} ({record.price_version})"
 
 
-def _at(prices: Prices, model: str | None, at_ns: int) -> Dated | None:
-    schedule = prices.schedule(model) if model is not None else None
+def _at(prices: Prices, model: str | None, processing: str | None, at_ns: int) -> Dated | None:
+    schedule = prices.schedule(model, processing) if model is not None else None
     rates = schedule.at(at_ns) if schedule else None
     return Dated(rates, max(start for start in schedule.starts if start <= at_ns)) if schedule and rates else None
 
 
-def _checked(model: str | None, tokens: Tokens, booked: int, entry: Dated | None, name: str) -> tuple[Sum | None, str]:
+def _checked(used: _Used, booked: int, entry: Dated | None, name: str) -> tuple[Sum | None, str]:
     """The lines behind a booked amount, if the price book still gives that amount."""
     if entry is None:
         return None, f"{name} is no longer in the price book: the amount stands as booked"
     rates, since = entry.rates, None if entry.since == ALWAYS else entry.since
-    now = rates.cost(tokens)
+    now = rates.cost(used.tokens, used.parts)
     if now != booked:
         return None, f"{name} has changed since: it would now give {format_usd(now) or 'no price'} USD, the amount stands as booked"
-    lines = _lines(tokens, rates)
+    lines = tuple(_line(charge, rates.denominator) for charge in rates.charges(used.tokens, used.parts))
     exact = sum((line.amount for line in lines if line.amount is not None), Fraction(0))
-    return Sum(model or "", rates.id, rates.version, since, lines, booked - exact, booked), f"tokens x rates of {name}"
+    found = Sum(
+        model=used.model or "",
+        price_id=rates.id,
+        price_version=rates.version,
+        price_from=since,
+        lines=lines,
+        rounding=booked - exact,
+        nano_usd=booked,
+        processing=used.processing,
+        lacking=rates.lacks(used.parts),
+    )
+    return found, f"tokens x rates of {name}"
 
 
-def _lines(tokens: Tokens, rates: Rates) -> tuple[Line, ...]:
-    per_million = rates.per_million(tokens.input)
-    counts = {name: getattr(tokens, name) for name in TOKEN_CLASSES}
-    lines = tuple(_line(name, count, per_million[name]) for name, count in counts.items() if count)
-    fee = (Line("call", 1, None, Fraction(rates.per_call, rates.denominator)),) if lines and rates.per_call else ()
-    return lines + fee
-
-
-def _line(token_class: str, tokens: int, usd_per_million: Fraction | None) -> Line:
-    amount = None if usd_per_million is None else tokens * usd_per_million * 1000
-    return Line(token_class, tokens, usd_per_million, amount)
+def _line(charge: Charge, denominator: int) -> Line:
+    each = None if charge.weight is None else Fraction(charge.weight, denominator)
+    amount = None if each is None else charge.count * each
+    if charge.name == "call" or charge.name in CALL_PARTS:
+        return Line(charge.name, charge.count, None, amount, None if each is None else each / NANO_PER_USD)
+    return Line(charge.name, charge.count, None if each is None else each / 1000, amount)
 
 
 def _sum_json(total: Sum | None) -> dict[str, object] | None:
@@ -270,16 +323,19 @@ def _sum_json(total: Sum | None) -> dict[str, object] | None:
         "model": total.model,
         "price_id": total.price_id,
         "price_version": total.price_version,
+        "processing": total.processing,
         "price_from": None if total.price_from is None else iso(total.price_from),
         "lines": [
             {
                 "token_class": line.token_class,
                 "tokens": line.tokens,
                 "usd_per_million": None if line.usd_per_million is None else exact_decimal(line.usd_per_million),
+                "usd_per_call": None if line.usd_per_call is None else exact_decimal(line.usd_per_call),
                 "amount_usd": None if line.amount is None else exact_usd(line.amount),
             }
             for line in total.lines
         ],
+        "lacking": list(total.lacking),
         "rounding_usd": exact_usd(total.rounding),
         "total_usd": format_usd(total.nano_usd),
     }

@@ -1,28 +1,35 @@
-"""What is rented, what of it is used, and what stands idle: per fleet, in nano-USD over a window.
+"""What is rented, what of it worked, and what stood idle: per fleet over a window, from its hours in the ledger.
 
-Rent is exact: units x the dated price per hour x the hours of the window. What the requests were booked at is provisional (the
-planned work rate, or the model's own price), so the shares that rest on it are estimates until each hour is allocated.
+Rent is exact, and so is its split: used + waste + idle + unallocated + unused = rent, to the nano-USD. How much of an hour was at work is
+known by the engine's own meters where there are any, else by the work done over the work planned; `basis` says which.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from typing import Literal
 
 import msgspec
 
-from penstock.config.fleets import fleet_plan
-from penstock.config.settings import Fleet, Settings
-from penstock.domain.ledger.measures import CostQuery, Sums, known_cost
-from penstock.domain.prices.schedule import ALWAYS
-from penstock.domain.units import NANO_PER_USD, format_usd
-from penstock.finops.ledger import Summed
+from penstock.config.hardware import Fleet
+from penstock.domain.ledger.allocation import effective_usd_per_gpu_hour, productive_gpu_ns, utilization
+from penstock.domain.ledger.entries import HOUR_NS, FleetHour
+from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.units import format_usd
+from penstock.finops.allocating import pieces
+from penstock.finops.books import Books
 from penstock.finops.window import Window, iso
 
-HOUR_NS = 3600 * 10**9
-ESTIMATED = "used is estimated: what its requests were booked at, until their hours are allocated"
+BASES = {
+    "engine": "measured by the GPUs' and engines' own meters",
+    "planned": "work done over planned_tokens_per_second",
+    "occupied": "the time in which some request was in flight: an upper bound; give planned_tokens_per_second, or a Prometheus",
+    "none": "no request reached it: all of it is idle",
+}
 
 
-class FleetUse(msgspec.Struct, frozen=True):
+class FleetUse(msgspec.Struct, frozen=True, kw_only=True):
     """One fleet over [since_ns, until_ns): money in nano-USD; None is unknown, and `note` says why."""
 
     name: str
@@ -30,115 +37,171 @@ class FleetUse(msgspec.Struct, frozen=True):
     count: int
     upstream: str | None
     requests: int
-    """answered by the fleet, replays from the cache left out; of the whole pool when several fleets share an upstream"""
+    """answered by the fleet, replays from the cache left out"""
     since_ns: int
     until_ns: int
-    gpu_hours: Fraction | None
-    rent: int | None
-    used: int | None
+    hours: tuple[FleetHour, ...]
     note: str
 
     @property
+    def rent(self) -> int | None:
+        return None if not self.hours or self.unknown_hours else sum(hour.rent or 0 for hour in self.hours)
+
+    @property
+    def unknown_hours(self) -> int:
+        return sum(hour.rent is None for hour in self.hours)
+
+    def _sum(self, name: str) -> int | None:
+        return None if self.rent is None else sum(getattr(hour, name) for hour in self.hours)
+
+    @property
+    def used(self) -> int | None:
+        """For work that brought an answer, and recorded runs."""
+        return self._sum("used")
+
+    @property
+    def waste(self) -> int | None:
+        """For work that brought none: failed, retried, aborted."""
+        return self._sum("waste")
+
+    @property
     def idle(self) -> int | None:
-        """Rent less what was used; below 0 when the fleet did more work than was planned of it."""
-        return None if self.rent is None or self.used is None else self.rent - self.used
+        """For what ran and did not work."""
+        return self._sum("idle")
+
+    @property
+    def unallocated(self) -> int | None:
+        """For the rest of GPUs that no slice covers."""
+        return self._sum("unallocated")
+
+    @property
+    def unused(self) -> int | None:
+        """For what is committed to and did not run."""
+        return self._sum("unused")
+
+    @property
+    def gpu_hours(self) -> Fraction | None:
+        """That ran, whole GPUs."""
+        return None if self.rent is None else Fraction(sum(hour.gpu_ns for hour in self.hours), HOUR_NS)
+
+    @property
+    def at_rest(self) -> int | None:
+        """All that is paid for what was not at work: idle, unallocated, and committed to and not running."""
+        parts = self.idle, self.unallocated, self.unused
+        return None if None in parts else sum(each or 0 for each in parts)
+
+    @property
+    def productive_gpu_hours(self) -> Fraction | None:
+        """That worked for what brought an answer."""
+        return None if self.rent is None else sum(map(productive_gpu_ns, self.hours), Fraction(0)) / HOUR_NS
+
+    @property
+    def idle_gpu_hours(self) -> Fraction | None:
+        """That ran and did not work."""
+        return None if self.rent is None else Fraction(sum(hour.gpu_ns - hour.work_gpu_ns for hour in self.hours), HOUR_NS)
 
     @property
     def utilization(self) -> Fraction | None:
-        """Used over rent; above 1 when the fleet did more work than was planned of it."""
-        return None if not self.rent or self.used is None else Fraction(self.used, self.rent)
+        """GPU time at work over GPU time that ran."""
+        return None if self.rent is None else utilization(self.hours)
+
+    @property
+    def utilization_p95(self) -> float | None:
+        """The value that 95 % of the hours stay at or below (nearest rank), by hour."""
+        return None if self.rent is None else _p95([hour.work_gpu_ns / hour.gpu_ns for hour in self.hours if hour.gpu_ns])
+
+    @property
+    def active(self) -> float | None:
+        """Mean share of the time in which the GPUs worked, as telemetry told, over the hours that it told of."""
+        told = [(hour.active, hour.gpu_ns) for hour in self.hours if hour.active is not None and hour.gpu_ns]
+        whole = sum(weight for _, weight in told)
+        return sum(active * weight for active, weight in told) / whole if whole else None
+
+    @property
+    def active_p95(self) -> float | None:
+        """The value that 95 % of these hours' means stay at or below (nearest rank)."""
+        return _p95([hour.active for hour in self.hours if hour.active is not None and hour.gpu_ns])
+
+    @property
+    def energy_wh(self) -> float | None:
+        """Of the hours whose energy is known."""
+        known = [hour.energy_j for hour in self.hours if hour.energy_j is not None]
+        return sum(known) / 3_600 if known else None
+
+    @property
+    def basis(self) -> str:
+        """How most of its hours were split."""
+        counted = Counter(hour.basis for hour in self.hours if hour.basis != "none")
+        return counted.most_common(1)[0][0] if counted else "none"
 
     @property
     def effective_usd_per_gpu_hour(self) -> Decimal | None:
-        """Rent / (GPU-hours x utilisation): what an hour of a GPU at work costs. None where nothing was at work."""
-        if not self.gpu_hours or not self.utilization or self.rent is None:
-            return None
-        hourly = Fraction(self.rent, NANO_PER_USD) / (self.gpu_hours * self.utilization)
-        return (Decimal(hourly.numerator) / hourly.denominator).quantize(Decimal("0.0001"), ROUND_HALF_EVEN)
+        """Rent over productive GPU-hours: what an hour of useful work costs. None where nothing was at work."""
+        hourly = None if self.rent is None else effective_usd_per_gpu_hour(self.hours)
+        return None if hourly is None else (Decimal(hourly.numerator) / hourly.denominator).quantize(Decimal("0.0001"), ROUND_HALF_EVEN)
 
 
-def fleet_use(settings: Settings, ledger: Summed, window: Window, now_ns: int) -> tuple[FleetUse, ...]:
-    """The use of every fleet of the config, in its order.
+class Step(msgspec.Struct, frozen=True):
+    """One hour or day of a fleet: `at` as the ledger's keys name it (UTC), nano-USD; None is unknown."""
 
-    The window is clipped to `now`, to the ledger's first record (before it nobody would have written down a request) and,
-    for each fleet, to the begin of its price. Fleets behind one upstream share its requests in proportion to their rents.
-    """
-    span = ledger.span()
-    since = max(window.since_ns, span[0]) if span else None
-    until = min(window.until_ns, now_ns)
-    pools: dict[str, list[FleetUse]] = {}
-    for name, fleet in settings.fleets.items():
-        pools.setdefault(f"fleet {name}" if fleet.upstream is None else f"upstream {fleet.upstream}", []).append(
-            _rented(name, fleet, since, until)
-        )
-    served: dict[int, dict[str | None, Sums]] = {}
-    found: dict[str, FleetUse] = {}
-    for pool in pools.values():
-        begin = min(use.since_ns for use in pool)
-        if begin not in served:
-            served[begin] = {keys[0]: sums for keys, sums in ledger.sums(CostQuery(since_ns=begin, until_ns=until, by=("fleet",)))}
-        found |= {use.name: use for use in _shared(pool, served[begin])}
-    return tuple(found[name] for name in settings.fleets)
+    at: str
+    utilization: Fraction | None
+    rent: int | None
+    at_rest: int | None
 
 
-def _rented(name: str, fleet: Fleet, since: int | None, until: int) -> FleetUse:
-    """The rent of a fleet, before anything is known of its use."""
-    gpu = fleet.gpu if fleet.mig is None else f"{fleet.gpu} {fleet.mig}"
-    bare = FleetUse(name, gpu, fleet.count, fleet.upstream, 0, until if since is None else min(since, until), until, None, None, None, "")
-    if since is None:
-        return msgspec.structs.replace(bare, note="unknown: the ledger is empty, so there is nothing to compare the rent with")
-    if fleet.runs is not None:
-        return msgspec.structs.replace(bare, note="unknown: when it ran stands in `runs`, which is not read yet")
-    prices = sorted(fleet_plan(name, fleet).usd_per_hour)
-    if not prices:
-        return msgspec.structs.replace(bare, note="unknown: it has no price per hour of what it counts (a GPU, or a slice)")
-    begin = max(since, prices[0][0])
-    if begin >= until:
-        late = prices[0][0] if prices[0][0] != ALWAYS else since
-        return msgspec.structs.replace(bare, note=f"unknown: its price and the ledger begin at {iso(max(late, since))}, after this window")
-    rent = sum((usd * hours for usd, hours in _pieces(prices, begin, until)), Fraction(0)) * fleet.count * NANO_PER_USD
-    hours = Fraction(until - begin, HOUR_NS) * fleet.count
-    return msgspec.structs.replace(bare, since_ns=begin, gpu_hours=hours, rent=round(rent))
+def steps_by(use: FleetUse, period: Literal["hour", "day"]) -> tuple[Step, ...]:
+    """The fleet over time: every hour or day of which anything is known."""
+    found: dict[str, list[FleetHour]] = {}
+    for hour in use.hours:
+        found.setdefault(iso(hour.hour * HOUR_NS)[: 13 if period == "hour" else 10], []).append(hour)
+    parts = ((at, msgspec.structs.replace(use, hours=tuple(hours))) for at, hours in found.items())
+    return tuple(Step(at, part.utilization, part.rent, part.at_rest) for at, part in parts)
 
 
-def _pieces(prices: Sequence[tuple[int, Fraction]], since: int, until: int) -> list[tuple[Fraction, Fraction]]:
-    """(USD per hour, hours) of each price that was in force between two instants."""
-    ends = [start for start, _ in prices[1:]] + [until]
-    spans = [(usd, max(start, since), min(end, until)) for (start, usd), end in zip(prices, ends, strict=True)]
-    return [(usd, Fraction(end - start, HOUR_NS)) for usd, start, end in spans if end > start]
-
-
-def _shared(pool: Sequence[FleetUse], served: Mapping[str | None, Sums]) -> list[FleetUse]:
-    """The requests of a pool and their cost, split over its fleets by rent: largest remainder, so that nothing is lost."""
-    sums = Sums()
-    for use in pool:
-        sums.add(served.get(use.name, Sums()))
-    cost, requests = known_cost(sums), sums.requests - sums.cache_hits
-    unpriced = sums.requests - sums.priced
-    notes = [f"{unpriced:,} of its requests have no price and count as not used"] if unpriced and cost is not None else []
-    notes += ["its requests have no price, so what is used is unknown"] if cost is None else []
-    notes += [f"shares its requests with {', '.join(use.name for use in pool)}: split by rent"] if len(pool) > 1 else []
-    rents = [use.rent for use in pool]
-    known = [rent for rent in rents if rent is not None]
-    parts = _split(cost, known) if cost is not None and len(known) == len(pool) else [None] * len(pool)
+def fleet_use(books: Books, window: Window) -> tuple[FleetUse, ...]:
+    """The use of every fleet of the config, in its order, over the part of the window that the ledger reaches."""
+    query = CostQuery(since_ns=window.since_ns, until_ns=window.until_ns, by=("fleet",))
+    since, until = books.clip(window.since_ns, window.until_ns)
+    hours = _hours(books, since, until)
+    served = {keys[0]: sums.requests - sums.cache_hits for keys, sums in books.ledger.sums(query)}
     found = []
-    for use, used in zip(pool, parts, strict=True):
-        idle = "no request reached it: all of it is idle" if use.rent and not requests else ESTIMATED
-        over = "did more than was planned of it: raise planned_tokens_per_second" if used is not None and used > (use.rent or 0) else None
-        note = use.note or "; ".join(filter(None, [idle if cost is not None else None, over, *notes]))
-        found.append(msgspec.structs.replace(use, used=used, requests=requests, note=note))
-    return found
+    for name, fleet in books.settings.fleets.items():
+        mine = tuple(hour for hour in hours if hour.fleet == name)
+        use = FleetUse(
+            name=name,
+            gpu=fleet.gpu if fleet.mig is None else f"{fleet.gpu} {fleet.mig}",
+            count=fleet.count,
+            upstream=fleet.upstream,
+            requests=served.get(name, 0),
+            since_ns=mine[0].since_ns if mine else since,
+            until_ns=mine[-1].until_ns if mine else until,
+            hours=mine,
+            note="",
+        )
+        found.append(msgspec.structs.replace(use, note=_note(books, use, fleet)))
+    return tuple(found)
 
 
-def _split(amount: int, weights: Sequence[int]) -> list[int | None]:
-    total = sum(weights)
-    if not total:
-        return [amount] if len(weights) == 1 else [None] * len(weights)
-    parts = [amount * weight // total for weight in weights]
-    by_rest = sorted(range(len(weights)), key=lambda index: -(amount * weights[index] % total))
-    for index in by_rest[: amount - sum(parts)]:
-        parts[index] += 1
-    return list(parts)
+def _hours(books: Books, since: int, until: int) -> list[FleetHour]:
+    """Closed hours as they are stored, the rest by the same law now; by time."""
+    first, last = -(-since // HOUR_NS), until // HOUR_NS
+    stored = books.ledger.snapshot.costs.fleet_hours(first, last) if first < last else []
+    now = [hour for hour, _ in pieces(books, since, until, {(each.fleet, each.hour) for each in stored})]
+    return sorted((*stored, *now), key=lambda hour: hour.since_ns)
+
+
+def _note(books: Books, use: FleetUse, fleet: Fleet) -> str:
+    if books.ledger.span() is None:
+        return "unknown: the ledger is empty, so there is nothing to compare the rent with"
+    if not use.hours:
+        return "unknown: it has no price per hour" if fleet.price is None else "unknown: its price begins after this window"
+    if use.unknown_hours:
+        first = next(hour for hour in use.hours if hour.rent is None)
+        return f"unknown in {use.unknown_hours:,} hours from {iso(first.since_ns)} on: {first.note}"
+    told = [BASES[use.basis]]
+    told += dict.fromkeys(hour.note for hour in use.hours if hour.note)
+    return "; ".join(told[:3])
 
 
 def fleets_json(uses: Sequence[FleetUse]) -> list[dict[str, object]]:
@@ -152,14 +215,33 @@ def fleets_json(uses: Sequence[FleetUse]) -> list[dict[str, object]]:
             "requests": use.requests,
             "since": iso(use.since_ns),
             "until": iso(use.until_ns),
-            "gpu_hours": None if use.gpu_hours is None else round(float(use.gpu_hours), 3),
+            "gpu_hours": _number(use.gpu_hours, 3),
+            "productive_gpu_hours": _number(use.productive_gpu_hours, 3),
+            "idle_gpu_hours": _number(use.idle_gpu_hours, 3),
             "rent_usd": format_usd(use.rent),
             "used_usd": format_usd(use.used),
-            "used_basis": "unknown" if use.used is None else "estimated",
+            "used_basis": "unknown" if use.used is None else use.basis,
+            "waste_usd": format_usd(use.waste),
             "idle_usd": format_usd(use.idle),
-            "utilization": None if use.utilization is None else round(float(use.utilization), 4),
+            "unallocated_usd": format_usd(use.unallocated),
+            "unused_commitment_usd": format_usd(use.unused),
+            "at_rest_usd": format_usd(use.at_rest),
+            "utilization": _number(use.utilization, 4),
+            "utilization_p95": _number(use.utilization_p95, 4),
+            "engine_active": _number(use.active, 4),
+            "engine_active_p95": _number(use.active_p95, 4),
+            "energy_wh": _number(use.energy_wh, 1),
             "effective_usd_per_gpu_hour": None if use.effective_usd_per_gpu_hour is None else str(use.effective_usd_per_gpu_hour),
             "note": use.note,
         }
         for use in uses
     ]
+
+
+def _p95(shares: Sequence[float]) -> float | None:
+    """The nearest rank."""
+    return sorted(shares)[-(-95 * len(shares) // 100) - 1] if shares else None
+
+
+def _number(value: Fraction | float | None, places: int) -> float | None:
+    return None if value is None else round(float(value), places)

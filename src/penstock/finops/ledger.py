@@ -2,19 +2,23 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 from typing import Protocol
 
 import msgspec
 
-from penstock.domain.ledger.grouping import keys_of, matches
+from penstock.domain.ledger.entries import HOUR_NS
+from penstock.domain.ledger.grouping import PERIODS, keys_of, matches
 from penstock.domain.ledger.latency import Latency, latency_of
 from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
 from penstock.domain.ledger.record import UsageRecord
 from penstock.ports.usage_store import Snapshot
 
-HOUR_NS = 3600 * 10**9
+DAY_NS = 24 * HOUR_NS
+LONELY_DAYS = 366
+"""so long without any request, and what came before may be of a clock that was wrong"""
 Keys = tuple[str | None, ...]
 Place = tuple[int, str]
 """(admitted_ns, id): where a record stands; no two stand in one place"""
@@ -55,6 +59,40 @@ class Ledger:
         times = [record.admitted_ns for record in self.pending]
         times += self.snapshot.span() or ()
         return (min(times), max(times)) if times else None
+
+    @cached_property
+    def begin(self) -> int | None:
+        """From when on use was written down: the first request, or the first recorded run on an own fleet; None of an empty ledger.
+
+        Requests before `LONELY_DAYS` in which there was none begin nothing while they are fewer than those after: a clock was wrong.
+        """
+        runs = (entry.since_ns for entry in self.snapshot.costs.entries(0, 2**63 - 1) if entry.fleet is not None)
+        return min([*([] if (first := self._first()) is None else [first]), *runs], default=None)
+
+    @cached_property
+    def strays(self) -> int:
+        """Requests before `begin`: their clock was wrong, and the rent of own fleets is not counted from them on."""
+        return 0 if self.begin is None else self._requests(-(2**63), self.begin)
+
+    def _first(self) -> int | None:
+        if (span := self.span()) is None:
+            return None
+        first, last = span
+        while (quiet := _next_day(first) + LONELY_DAYS * DAY_NS) <= last:
+            # Whole days are asked for, a few first: they are summed up already.
+            if any(self._requests(_next_day(first), _next_day(first) + days * DAY_NS) for days in (7, LONELY_DAYS)):
+                break
+            if self._requests(-(2**63), quiet) >= self._requests(quiet, 2**63 - 1):
+                break
+            hours = self.sums(CostQuery(since_ns=quiet, until_ns=last + 1, by=("hour",)))
+            names = [keys[0] for keys, sums in hours if keys[0] is not None and sums.requests + sums.refused]
+            begin = datetime.strptime(min(names), PERIODS["hour"]).replace(tzinfo=UTC)
+            first = int(begin.timestamp()) * 10**9
+        return first
+
+    def _requests(self, since_ns: int, until_ns: int) -> int:
+        sums = self.total(CostQuery(since_ns=since_ns, until_ns=until_ns))
+        return sums.requests + sums.refused
 
     def latencies(self, query: CostQuery) -> list[tuple[Keys, Latency]]:
         """Histograms by the values of `query.by`, each group once."""
@@ -97,3 +135,7 @@ class Ledger:
 def place(record: UsageRecord) -> Place:
     """Where a record stands in the order of the ledger."""
     return record.admitted_ns, record.id
+
+
+def _next_day(at_ns: int) -> int:
+    return (at_ns // DAY_NS + 1) * DAY_NS

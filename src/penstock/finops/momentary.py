@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from penstock.config.fleets import fleet_plan
-from penstock.config.settings import Fleet
+from penstock.config.hardware import Fleet
 from penstock.finops.metrics import Gauges
 from penstock.ports.metrics import FLEET_RENT, TRACES_DROPPED, TRACES_SENT
 from penstock.ports.traces import Traces

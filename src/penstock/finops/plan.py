@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.config.limits import Limit, parse_limit
 from penstock.config.settings import Alert, Budget
+from penstock.domain.ledger.entries import HOUR_NS
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.units import format_usd, nano_from_usd
 from penstock.finops.ledger import Summed
@@ -71,7 +72,7 @@ def period(limit: Limit, now_ns: int, timezone: str) -> tuple[int, int]:
     hour = now.replace(minute=0, second=0, microsecond=0)
     if limit.period == "hour":
         start = now_ns - now_ns % (60 * 10**9) - now.minute * 60 * 10**9
-        return start, start + 3600 * 10**9
+        return start, start + HOUR_NS
     day = hour.replace(hour=0, fold=0)
     first, last = {
         "day": (day, day + timedelta(days=1)),

@@ -10,19 +10,25 @@ from typing import Literal
 import msgspec
 
 from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.domain.ledger.record import REPLAYED
 from penstock.finops.ledger import Keys, Summed
 
-LeverName = Literal["routing", "exact_cache", "wasted_tries"]
-BY = ("cache", "model", "baseline")
+LeverName = Literal["routing", "processing", "exact_cache", "wasted_tries"]
+BY = ("cache", "model", "baseline", "processing")
 """what sums must be grouped by to tell the levers apart"""
-REPLAYED = ("exact", "normalised", "semantic")
 BASELINE = (
     "The counterfactual prices the very tokens of each request on the baseline model, class by class, at that model's price on that day: "
     "nothing replayed, nothing routed. Tokens that a provider's own prompt cache served count as served there too."
 )
 NO_BASELINE = "No baseline tier is configured (`server.baseline`), so each request is compared with the same model and nothing replayed."
+NOT_TOLD = (
+    "What a provider's prompt cache took off the price of input is no lever: the tokens it served count as served on the baseline too. "
+    "Requests on own hardware count at the rate that they were booked at when they were answered; what their hours' rent came to stands "
+    "on Costs and Fleet."
+)
 MEANING: dict[LeverName, str] = {
-    "routing": "the baseline's price less the list price of the model that answered",
+    "routing": "the baseline's price less the list price of the model that answered, at the processing class that it was asked for",
+    "processing": "standard price less that of batch, flex or priority, of requests that the baseline's own model answered",
     "exact_cache": "the list cost of answers that were replayed instead of made again",
     "wasted_tries": "paid for tries that brought no answer, each booked whole",
 }
@@ -89,18 +95,22 @@ def savings_by(ledger: Summed, query: CostQuery) -> tuple[SavingsRow, ...]:
 
 def of_groups(groups: Iterable[tuple[Keys, Sums]]) -> Savings:
     """The levers over sums that are grouped by `BY`."""
-    total, replayed, routed = Sums(), Sums(), 0
+    total, replayed, classed, routed = Sums(), Sums(), Sums(), 0
     baselines: set[str] = set()
-    for (cache, model, baseline), sums in groups:
+    for (cache, model, baseline, processing), sums in groups:
         total.add(sums)
         if cache in REPLAYED:
             replayed.add(sums)
         if baseline is not None and sums.compared:
             baselines.add(baseline)
             routed += sums.compared if model != baseline else 0
+        if baseline is not None and model == baseline and processing is not None:
+            classed.add(sums)
     made_paid, made_list = total.compared_cost - replayed.compared_cost, total.list_cost - replayed.list_cost
+    by_class = classed.counterfactual - classed.list_cost
     amounts: dict[LeverName, tuple[int, int]] = {
-        "routing": (total.counterfactual - total.list_cost, routed),
+        "routing": (total.counterfactual - total.list_cost - by_class, routed),
+        "processing": (by_class, classed.compared),
         "exact_cache": (replayed.list_cost - replayed.compared_cost, replayed.compared),
         "wasted_tries": (made_list - made_paid, total.wasting),
     }

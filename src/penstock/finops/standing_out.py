@@ -39,7 +39,7 @@ SPEND_RULE = (
     f"Sunday), by more than {DEVIATIONS} robust standard deviations and {float(LEAST_SHARE * 100):g} % of all spend; today counts with "
     "what it has spent and a usual rest of the day"
 )
-IDLE_RULE = f"at least {float(IDLE_SHARE * 100):g} % of its rent was idle over the window"
+IDLE_RULE = f"at least {float(IDLE_SHARE * 100):g} % of its rent was for what was idle, or committed to and not running, over the window"
 CACHE_RULE = f"replays saved at least {float(CACHE_SHARE * 100):g} % of what its answers would have cost at list prices"
 
 
@@ -175,8 +175,8 @@ def _rise(keys: Keys, run: Sequence[Jump], days: Sequence[str]) -> Rise:
 
 def unused(fleets: Sequence[FleetUse]) -> tuple[FleetUse, ...]:
     """Fleets that stand idle almost all of the time, dearest first."""
-    idle = [use for use in fleets if use.idle is not None and use.rent and use.idle >= IDLE_SHARE * use.rent]
-    return tuple(sorted(idle, key=lambda use: -(use.idle or 0)))
+    idle = [use for use in fleets if use.at_rest is not None and use.rent and use.at_rest >= IDLE_SHARE * use.rent]
+    return tuple(sorted(idle, key=lambda use: -(use.at_rest or 0)))
 
 
 def paying_cache(rows: Sequence[SavingsRow], least: int = 100) -> tuple[SavingsRow, ...]:
@@ -184,7 +184,7 @@ def paying_cache(rows: Sequence[SavingsRow], least: int = 100) -> tuple[SavingsR
     found = []
     for row in rows:
         levers = {lever.name: lever.amount for lever in row.savings.levers}
-        list_cost = row.savings.counterfactual - levers["routing"]
+        list_cost = row.savings.counterfactual - levers["routing"] - levers["processing"]
         if row.savings.compared >= least and list_cost > 0 and levers["exact_cache"] >= CACHE_SHARE * list_cost:
             found.append((levers["exact_cache"], row))
     return tuple(row for _, row in sorted(found, key=lambda pair: -pair[0]))

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from hypothesis import strategies as st
 
+from penstock.adapters.stores.cost_view import EmptyCostView
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 from penstock.domain.ledger.grouping import keys_of, matches
 from penstock.domain.ledger.latency import Latency, latency_of
 from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
 from penstock.domain.ledger.record import CacheOutcome, Reservation, UsageRecord
+from penstock.ports.cost_store import CostView
 
 EVER = CostQuery(since_ns=0, until_ns=2**63 - 1)
 SECOND = 10**9
@@ -22,6 +24,11 @@ class Ledger:
 
     def __init__(self, records: Sequence[UsageRecord]) -> None:
         self._records = sorted(records, key=lambda record: (record.admitted_ns, record.id), reverse=True)
+
+    @property
+    def costs(self) -> CostView:
+        """No hour is closed and nothing is recorded."""
+        return EmptyCostView()
 
     def offsets(self) -> dict[str, int]:
         return {}
@@ -70,6 +77,8 @@ def usage_records(draw: st.DrawFn) -> UsageRecord:
         tokens=NO_TOKENS if cache == "exact" else tokens,
         recalled=tokens if cache == "exact" else NO_TOKENS,
         cost=draw(_money),
+        processing=draw(st.sampled_from([None, None, "batch", "priority"])),
+        baseline=draw(st.sampled_from([None, "small", "large"])),
         cost_basis=draw(st.sampled_from(["measured", "estimated"])),
         counterfactual=draw(_money),
         first_token_us=draw(st.none() | st.integers(0, 10**8)),

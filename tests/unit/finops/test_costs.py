@@ -155,3 +155,16 @@ def test_csv_has_the_figures_and_runs_nothing() -> None:
     records = [record(1, tags={"team": "=cmd()"}, cost=5, tokens=Tokens(1, 2, 3, 4, 5)), record(2, tags={"team": 'a,"b"\n'})]
     rows = list(csv.DictReader(io.StringIO(report_csv(cost_report(Ledger(records), [], msgspec.structs.replace(EVER, by=("team",)))))))
     assert [(row["team"], row["cost_usd"], row["reasoning"]) for row in rows] == [("'=cmd()", "0.000000005", "5"), ('a,"b"\n', "", "0")]
+
+
+def test_requests_that_own_hours_pay_for_are_not_unpriced() -> None:
+    shown = figures(
+        record(1, model="own", fleet="l40s", tokens=Tokens(10, 0, 0, 5, 0)),
+        record(2, model="own", fleet="l40s", tokens=Tokens(10, 0, 0, 5, 0)),
+        record(3, model="big", cost=7),
+        record(4, model="new"),
+    )
+    coverage = shown["coverage"]
+    assert coverage["unpriced_models"] == [{"model": "new", "requests": 1}]
+    assert (coverage["priced_requests"], coverage["unbooked_requests"], coverage["unpriced_requests"]) == (1, 2, 1)
+    assert coverage["priced_share"] == 0.75

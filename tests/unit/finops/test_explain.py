@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.dialects.tokens import PARTS, Tokens
 from penstock.domain.ledger.record import UsageRecord
-from penstock.domain.prices.rates import Rates, compile_rates
+from penstock.domain.prices.rates import CALL_PARTS, Rates, compile_rates
 from penstock.domain.prices.schedule import Schedule, Window, constant
 from penstock.finops.explain import UnknownRequest, exact_decimal, explain, explanation_json, find_record
 from tests.unit.finops.ledgers import Ledger
@@ -26,8 +26,8 @@ class Book:
     def __init__(self, **schedules: Schedule) -> None:
         self._schedules = schedules
 
-    def schedule(self, model: str) -> Schedule | None:
-        return self._schedules.get(model)
+    def schedule(self, model: str, processing: str | None = None) -> Schedule | None:
+        return self._schedules.get(model if processing is None else f"{model}_{processing}")
 
     def why(self, model: str) -> str:
         return f"unpriced: `{model}` has no price in the config"
@@ -104,6 +104,74 @@ def test_what_has_no_arithmetic_says_why(fields: dict[str, Any], cost_note: str,
     assert "None" not in found.cost_note + found.counterfactual_note
 
 
+@given(
+    _tokens,
+    st.tuples(*[_prices] * 5),
+    st.dictionaries(st.sampled_from(PARTS), st.integers(0, 10**6), max_size=5),
+    st.dictionaries(st.sampled_from(PARTS), _prices, max_size=5),
+)
+def test_lines_of_parts_add_up_and_cover_every_token(
+    tokens: Tokens, usd: tuple[Fraction, ...], parts: dict[str, int], own: dict[str, Fraction]
+) -> None:
+    of_tokens = {name: price for name, price in own.items() if name not in CALL_PARTS}
+    fees = {name: price for name, price in own.items() if name in CALL_PARTS}
+    entry = compile_rates("config:m", "v1", dict(zip(_CLASSES, usd, strict=True)) | of_tokens, calls=fees)
+    booked = entry.cost(tokens, parts)
+    spent = record(tokens=tokens, parts=parts, cost=booked, price_id="config:m", price_version="v1", processing="batch")
+    found = explain(spent, Book(m_batch=constant(entry))).cost
+    if found is None:
+        assert tokens.total == 0 and not any(parts.get(name) for name in CALL_PARTS)
+        return
+    assert sum((line.amount for line in found.lines if line.amount is not None), found.rounding) == booked
+    assert sum(line.tokens for line in found.lines if line.usd_per_million is not None) == tokens.total
+    assert all((line.usd_per_call is None) != (line.usd_per_million is None) for line in found.lines)
+    assert (found.processing, set(found.lacking)) == ("batch", {name for name, count in parts.items() if count and name not in own})
+
+
+def test_a_class_and_its_parts_are_named() -> None:
+    entry = compile_rates(
+        "book:m#batch",
+        "v1",
+        {name: Fraction(1) for name in _CLASSES} | {"cache_write_1h": Fraction(2)},
+        calls={"web_searches": Fraction("0.01")},
+    )
+    parts = {"cache_write_1h": 60, "web_searches": 2, "input_audio": 5}
+    tokens = Tokens(10, 0, 100, 0, 0)
+    spent = record(
+        tokens=tokens, parts=parts, cost=entry.cost(tokens, parts), processing="batch", price_id="book:m#batch", price_version="v1",
+        counterfactual=200_000, baseline="big",
+    )  # fmt: skip
+    found = explain(spent, Book(m=constant(rates()), m_batch=constant(entry), big=constant(rates(uncached_input=2))))
+    assert found.cost is not None
+    assert [(line.token_class, line.tokens, line.usd_per_million, line.usd_per_call) for line in found.cost.lines] == [
+        ("uncached_input", 10, 1, None), ("cache_write", 40, 1, None), ("cache_write_1h", 60, 2, None),
+        ("web_searches", 2, None, Fraction("0.01")),
+    ]  # fmt: skip
+    assert "input audio: no rate of its own, charged as its class" in found.cost_note
+    shown = explanation_json(found)
+    assert isinstance(shown["cost_sum"], dict)
+    assert (shown["cost_sum"]["processing"], shown["cost_sum"]["lacking"]) == ("batch", ["input_audio"])
+
+
+def test_the_standard_price_never_explains_another_class() -> None:
+    tokens = Tokens(10)
+    spent = record(tokens=tokens, cost=10_000, price_id="config:m", price_version="v1", processing="turbo")
+    booked = explain(spent, Book(m=constant(rates())))
+    assert booked.cost is None and "no longer in the price book" in booked.cost_note
+    unpriced = explain(msgspec.structs.replace(spent, cost=None), Book(m=constant(rates())))
+    assert "no price for processing class `turbo`" in unpriced.cost_note
+
+
+def test_an_entry_that_only_the_ledger_keeps_still_explains() -> None:
+    spent = record(tokens=Tokens(10), cost=10_000, price_id="config:m", price_version="v1")
+    kept = {("config:m", "v1"): rates()}
+    for book in (Book(), Book(m=constant(rates("v2"))), Book(m=constant(rates(uncached_input=2)))):
+        found = explain(spent, book, kept)
+        assert found.cost is not None and found.cost.nano_usd == 10_000
+        assert "as the ledger keeps" in found.cost_note
+    assert explain(msgspec.structs.replace(spent, cost=11_000), Book(), kept).cost is None, "it gives another amount"
+
+
 def test_a_replayed_answer_costs_nothing_and_is_compared_by_its_recalled_tokens() -> None:
     hit = record(cache="exact", cache_source="req_0", recalled=Tokens(100, 0, 0, 50, 0), cost=0, counterfactual=350_000, baseline="big")
     found = explain(hit, Book(m=constant(rates()), big=constant(rates(uncached_input=2, visible_output=3))))
@@ -126,8 +194,8 @@ def test_json_is_the_record_in_its_own_words_and_exact_sums() -> None:
     shown = msgspec.json.decode(msgspec.json.encode(explanation_json(found)))
     assert (shown["id"], shown["admitted"], shown["cost_usd"]) == ("req_1", "1970-01-01T00:00:00.00000001Z", "0.000003783")
     assert shown["cost_sum"]["lines"] == [
-        {"token_class": "uncached_input", "tokens": 10, "usd_per_million": "1/3", "amount_usd": "1/300000"},
-        {"token_class": "visible_output", "tokens": 3, "usd_per_million": "0.15", "amount_usd": "0.00000045"},
+        {"token_class": "uncached_input", "tokens": 10, "usd_per_million": "1/3", "usd_per_call": None, "amount_usd": "1/300000"},
+        {"token_class": "visible_output", "tokens": 3, "usd_per_million": "0.15", "usd_per_call": None, "amount_usd": "0.00000045"},
     ]
     assert sum(Fraction(line["amount_usd"]) for line in shown["cost_sum"]["lines"]) + Fraction(
         shown["cost_sum"]["rounding_usd"]

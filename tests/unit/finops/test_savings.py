@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import UsageRecord, booked_of
 from penstock.finops.savings import Savings, savings, savings_by
 from tests.ledger_entries import RECORD, record
 from tests.unit.finops.ledgers import EVER, Ledger, usage_records
@@ -31,7 +31,7 @@ def test_the_levers_add_up_to_the_last_nano_usd(records: list[UsageRecord]) -> N
     assert found.counterfactual - sum(lever.amount for lever in found.levers) == found.paid
     answered = [each for each in records if each.outcome != "refused"]
     assert found.compared + found.apart == len(answered)
-    assert found.paid + found.apart_cost == sum(each.cost or 0 for each in answered)
+    assert found.paid + found.apart_cost == sum(booked_of(each) or 0 for each in answered)
 
 
 def test_each_lever_has_its_own() -> None:
@@ -40,9 +40,18 @@ def test_each_lever_has_its_own() -> None:
     replayed = made("3", cache="exact", cost=0)
     wasteful = made("4", cost=17, wasted_cost=7)
     found = of(routed, stayed, replayed, wasteful)
-    assert amounts(found) == {"routing": (270, 3), "exact_cache": (10, 1), "wasted_tries": (-7, 1)}
+    assert amounts(found) == {"routing": (270, 3), "processing": (0, 0), "exact_cache": (10, 1), "wasted_tries": (-7, 1)}
     assert (found.counterfactual, found.paid, found.saved, found.compared) == (400, 127, 273, 4)
     assert found.baselines == ("large",)
+
+
+def test_a_processing_class_is_a_lever_of_its_own_where_nothing_else_differs() -> None:
+    batch = made("1", model="large", cost=50, list_cost=50, processing="batch")
+    priority = made("2", model="large", cost=180, list_cost=180, processing="priority")
+    routed = made("3", processing="batch", cost=5, list_cost=5)
+    found = of(batch, priority, routed)
+    assert amounts(found)["processing"] == (50 - 80, 2)
+    assert amounts(found)["routing"] == (95, 1), "model and class differ: one cannot be told from the other"
 
 
 def test_a_dear_route_is_a_negative_lever() -> None:
@@ -54,7 +63,7 @@ def test_without_a_baseline_only_the_cache_earns() -> None:
         made("1", baseline=None, counterfactual=10),
         made("2", baseline=None, counterfactual=10, cache="exact", cost=0),
     )
-    assert amounts(found) == {"routing": (0, 0), "exact_cache": (10, 1), "wasted_tries": (0, 0)}
+    assert amounts(found) == {"routing": (0, 0), "processing": (0, 0), "exact_cache": (10, 1), "wasted_tries": (0, 0)}
     assert "No baseline" in found.definition
 
 

@@ -1,0 +1,85 @@
+"""What the controller does beside taking the journal in: hours are closed, meters read, old days sealed. Each a small step at a time."""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from penstock.domain.prices.book import PriceBook
+from penstock.ports.cost_store import CostStore
+from penstock.ports.usage_store import StoreError
+
+PAUSE_S = 20.0
+"""until a chore that found nothing to do looks again"""
+TROUBLE_S = 60.0
+
+
+class Chore(Protocol):
+    """One duty. State lies in the store, so a step may be cut off at any time and is taken up again."""
+
+    def step(self, now_ns: int) -> int:
+        """Does a little; returns how much, 0 when there is nothing to do. Raises `StoreError`."""
+
+
+class Chores:
+    """Takes turns: a chore with work left goes on at the next turn, one without looks again after a pause."""
+
+    def __init__(
+        self,
+        chores: Sequence[Chore],
+        log: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` (seconds, monotonic) times the pauses."""
+        self._due = dict.fromkeys(range(len(chores)), 0.0)
+        self._chores, self._log, self._clock = chores, log, clock
+        self._told: dict[int, str] = {}
+        """chore -> its trouble, as long as it lasts"""
+
+    def turn(self, now_ns: int) -> bool:
+        """A step of every chore that is due; whether any has work left."""
+        busy = False
+        for index, chore in enumerate(self._chores):
+            now = self._clock()
+            if now < self._due[index]:
+                continue
+            try:
+                done = chore.step(now_ns)
+            except StoreError as problem:
+                self._tell(index, f"error: {problem}\nhint: {problem.hint}")
+                self._due[index] = now + TROUBLE_S
+                continue
+            except Exception as problem:  # whatever it is: the other chores go on, and this one tries again
+                trace = "".join(traceback.format_exception(problem)).rstrip()
+                self._tell(index, f"error: {type(chore).__name__} failed, and tries again every {TROUBLE_S:.0f} s\n{trace}")
+                self._due[index] = now + TROUBLE_S
+                continue
+            self._told.pop(index, None)
+            if done:
+                busy = True
+            else:
+                self._due[index] = now + PAUSE_S
+        return busy
+
+    def _tell(self, index: int, trouble: str) -> None:
+        """Logs a trouble once."""
+        if self._told.get(index) != trouble:
+            self._log(trouble)
+        self._told[index] = trouble
+
+
+class PriceKeeper:
+    """Keeps every price entry as it was when it was first in the book, so that a record can be priced again by the very entry it names."""
+
+    def __init__(self, book: PriceBook, costs: CostStore) -> None:
+        self._book, self._costs, self._done = book, costs, False
+
+    def step(self, now_ns: int) -> int:
+        """Writes them once; 0 when that is done."""
+        if self._done:
+            return 0
+        entries = list(self._book.entries())
+        self._costs.put_price_entries(entries)
+        self._done = True
+        return len(entries)
