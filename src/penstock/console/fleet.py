@@ -47,6 +47,7 @@ class Fleets(View, frozen=True, kw_only=True):
     """fleets that stand idle almost all of the time"""
     rent_usd: str | None
     idle_usd: str | None
+    unallocated_usd: str | None
     unused_commitment_usd: str | None
     known: int
     lines: tuple[Line, ...]
@@ -73,6 +74,7 @@ def build(context: Context, address: Address) -> Fleets:
         unused=tuple(use.name for use in lonely),
         rent_usd=format_usd(sum(use.rent or 0 for use in known)) if known else None,
         idle_usd=format_usd(sum(use.idle or 0 for use in known)) if known else None,
+        unallocated_usd=format_usd(sum(use.unallocated or 0 for use in known)) if known else None,
         unused_commitment_usd=format_usd(sum(use.unused or 0 for use in known)) if known else None,
         known=len(known),
         lines=lines,

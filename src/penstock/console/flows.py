@@ -57,7 +57,7 @@ def savings_days(view: SavingsView) -> Chart:
 def fleet_parts(fleet: dict[str, object]) -> list[tuple[str, float, str]]:
     """What became of the rent, as parts of it, for a bar."""
     rent = Decimal(str(fleet["rent_usd"]))
-    parts = (("used", "water"), ("waste", "copper"), ("idle", "copper pale"), ("unused_commitment", "w5"))
+    parts = (("used", "water"), ("waste", "copper"), ("idle", "copper pale"), ("unallocated", "w4"), ("unused_commitment", "w5"))
     amounts = [(name.replace("_", " "), Decimal(str(fleet[f"{name}_usd"])), kind) for name, kind in parts]
     return [(name, float(amount / rent), kind) for name, amount, kind in amounts if amount] if rent else []
 

@@ -157,7 +157,7 @@ def _bearer(row: Row) -> Bearer:
     return Bearer(
         keys=row.keys,
         requests=sums.requests,
-        unpriced=sums.requests - sums.priced,
+        unpriced=sums.requests - sums.priced - sums.unbooked,
         input_tokens=sums.uncached_input + sums.cache_read + sums.cache_write,
         output_tokens=sums.visible_output + sums.reasoning,
         usage_usd=Money(row.usage),
@@ -172,7 +172,7 @@ def _coverage(stated: Statement, by: tuple[str, ...]) -> BillCoverage:
     rows = stated.rows
     return BillCoverage(
         requests=sum(row.sums.requests for row in rows),
-        priced=sum(row.sums.priced for row in rows),
+        priced=sum(row.sums.priced + row.sums.unbooked for row in rows),
         estimated=sum(row.sums.estimated for row in rows),
         tagged={key: sum(row.sums.requests for row in rows if row.keys[index] is not None) for index, key in enumerate(by)},
         untagged_usd=amount(row.cost for row in rows if not any(key is not None for key in row.keys)),
