@@ -8,16 +8,13 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
+from penstock.domain.ledger.grouping import PERIODS, SUMMED
 from penstock.domain.ledger.measures import CostQuery
 from penstock.finops.costs import QueryError, cost_query
 from penstock.finops.window import Window, iso, window
 
 MOST_FIELDS, MOST_KEYS = 64, 8
-ROLLED_UP = (
-    "team", "feature", "environment", "cost_center", "business_unit", "workload_type", "sla", "model", "tier", "upstream", "cache",
-    "outcome", "fleet", "route", "endpoint", "status", "response_model", "model_version", "optimization", "gpu", "instance", "region",
-    "strategy", "price_id", "price_version", "cost_basis", "baseline", "processing", "day", "hour",
-)  # fmt: skip
+ROLLED_UP = (*SUMMED, *PERIODS)
 """keys whose sums the store keeps; of any other it reads every record of the window"""
 EVERY_RECORD_SINCE = "24h"
 """the window of such a question when none is named"""

@@ -8,7 +8,7 @@ import msgspec
 from penstock.console import words
 from penstock.console.context import Context, NotHere, View
 from penstock.console.query import Address
-from penstock.domain.ledger.record import UsageRecord, billed_of
+from penstock.domain.ledger.record import REPLAYED, UsageRecord, billed_of
 from penstock.domain.prices.rates import CALL_PARTS
 from penstock.domain.units import format_usd
 from penstock.finops.costs import Coverage
@@ -103,7 +103,7 @@ def _answer(record: UsageRecord, explanation: Explanation, shares: Sequence[Hour
     """What it bears of own hardware's hours where any worked for it, else the cost and its largest part, or why there is none."""
     if record.outcome == "refused":
         return f"It cost nothing: it was refused with status {record.status}, before any model was called."
-    if record.cache in ("exact", "normalised", "semantic"):
+    if record.cache in REPLAYED:
         instead = f" Made anew it would have cost {words.usd(format_usd(record.list_cost))}." if record.list_cost is not None else ""
         return f"It cost nothing: its answer was replayed from the cache.{instead}"
     if shares:
@@ -166,7 +166,7 @@ def spans(record: UsageRecord) -> tuple[Span, ...]:
         placed = "" if attempt.started_us is not None else ", placed after the one before: when it began is not known"
         name = f"try {number}: {attempt.model} at {attempt.upstream}"
         found.append(Span(name=name, kind="copper" if failed else "w2", start_ms=start, end_ms=end, note=f"{said}{placed}"))
-    if record.cache in ("exact", "normalised", "semantic"):
+    if record.cache in REPLAYED:
         found.append(Span(name="replay from the cache", kind="w1", start_ms=0, end_ms=whole, note="no model was called"))
     elif first is not None:
         found.append(Span(name="until the first token", kind="w2", start_ms=0, end_ms=first, note="look-up, queue, prompt"))

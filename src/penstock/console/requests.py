@@ -16,7 +16,7 @@ from penstock.console.periods import period_words, windows
 from penstock.console.query import Address, read_address
 from penstock.console.streams import Busy, Sources
 from penstock.domain.ledger.measures import CostQuery
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import REPLAYED, UsageRecord
 from penstock.domain.units import format_usd
 from penstock.finops.costs import QueryError
 from penstock.finops.intake import pending
@@ -118,7 +118,7 @@ def build(context: Context, address: Address) -> Requests:
 
 def row(record: UsageRecord) -> Row:
     """A record as the list shows it; the tokens of a replay are those that were replayed."""
-    replayed = record.cache in ("exact", "normalised", "semantic")
+    replayed = record.cache in REPLAYED
     tokens = record.recalled if replayed else record.tokens
     return Row(
         id=record.id,

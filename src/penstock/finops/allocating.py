@@ -9,7 +9,7 @@ from penstock.config.fleets import holdings, pools
 from penstock.config.settings import Settings
 from penstock.domain.ledger.allocation import Piece, Rented, Run, allocate, engine_of
 from penstock.domain.ledger.entries import HOUR_NS, LOOKBACK_NS, Allocation, EngineHour, Entry, FleetHour, Work
-from penstock.domain.ledger.record import UsageRecord, own_tokens
+from penstock.domain.ledger.record import REPLAYED, UsageRecord, own_tokens
 from penstock.domain.prices.hardware import Steps, begins_ns, ran_ns, rent_gaps, rents
 from penstock.domain.prices.schedule import ALWAYS
 from penstock.finops.books import Books
@@ -17,7 +17,6 @@ from penstock.ports.cost_store import CostView
 
 CARRIED_HOURS = 2
 """an hour that Prometheus was not asked about yet has as many units as it told of last, within so many hours"""
-HITS = ("exact", "normalised", "semantic")
 FleetAt = tuple[str, int]
 """(fleet, hour)"""
 
@@ -56,7 +55,7 @@ def stretches(hours: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def work_of(record: UsageRecord) -> Work | None:
     """What allocation needs of a record; None of one that no own hardware worked for. The same that stores read."""
-    if record.outcome == "refused" or record.cache in HITS or (record.fleet is None and not record.wasted_work):
+    if record.outcome == "refused" or record.cache in REPLAYED or (record.fleet is None and not record.wasted_work):
         return None
     tokens = own_tokens(record)
     tries = ((each.fleet, each.tokens) for each in record.wasted_work)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from penstock.config.settings import Settings
-from penstock.domain.ledger.grouping import key_of
+from penstock.domain.ledger.grouping import SUMMED, key_of
 from penstock.domain.ledger.measures import DIMENSIONS, CostQuery
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.units import format_usd
@@ -17,11 +17,6 @@ from penstock.finops.books import Books
 from penstock.finops.statement import Row, statement
 from penstock.finops.window import iso
 
-SUMMED = (
-    "team", "feature", "environment", "cost_center", "business_unit", "workload_type",
-    "sla", "model", "model_version", "optimization", "tier", "upstream", "fleet", "gpu", "instance", "region",
-)  # fmt: skip
-"""what sums are kept by; looking at other tags reads every record of the window"""
 LOOKED_AT = 2_000
 TOP = 10
 Sender = tuple[str | None, str | None, str]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -263,7 +264,7 @@ def test_editing_the_config_corrects_nothing(zone: str) -> None:
     close = closed(books_of(records, configured=before), "2026-10")
     assert bool(read_bill(close.bill).pieces) == (zone != "UTC")
     [fleet] = before.fleets.values()
-    edits = [
+    edits: list[dict[str, Any]] = [
         {"costs": {}},
         {"costs": {"weights": OtherCost(price="99 USD/month")}},
         {"fleets": {}},
