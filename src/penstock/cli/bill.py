@@ -158,7 +158,7 @@ def _narrate(made: "Bill", form: str, output: "Path | None") -> None:
     if made.unknown:
         complain(
             f"not in the bill of {made.month}, because nobody knows it: {'; '.join(made.unknown)}",
-            "`penstock check` says why something has no price",
+            "give it a price where it lacks one (`penstock check` names models without); what is before the ledger stays unknown",
             "warning",
         )
     if made.draft and form in ("table", "html"):

@@ -201,7 +201,7 @@ def _show(found: Figures, trends: bool, form: str, output: "Path | None") -> Non
             from penstock.cli.cost_table import print_report
             from penstock.cli.statement_lines import print_statement
 
-            print_report(found.report, file)
+            print_report(found.report, file, found.borne)
             print_statement(found.borne, file)
             if trends:
                 from penstock.cli.trend_lines import print_trends

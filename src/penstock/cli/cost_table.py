@@ -17,6 +17,7 @@ from penstock.domain.ledger.measures import (
 )
 from penstock.domain.units import usd
 from penstock.finops.costs import CostReport, CostRow
+from penstock.finops.statement import Statement, known, whole
 from penstock.finops.window import iso
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ class _Column(msgspec.Struct, frozen=True):
     wanted: Callable[[Sums], bool] = lambda total: True
 
 
-def print_report(report: CostReport, file: TextIO) -> None:
-    """Table and notes into a file such as stdout. Where that is no terminal: every column, exact counts, nothing cut or drawn."""
+def print_report(report: CostReport, file: TextIO, borne: Statement | None = None) -> None:
+    """Table and notes into a file such as stdout. Where that is no terminal: every column, exact counts, nothing cut or drawn.
+
+    With a statement in which there is more than what requests were booked at, a last column tells what each row bears.
+    """
     from rich.console import Console
     from rich.text import Text
 
@@ -48,7 +52,7 @@ def print_report(report: CostReport, file: TextIO) -> None:
     if not console.is_terminal:
         console = Console(file=file, highlight=False, markup=False, emoji=False, color_system=None, width=_PLAIN_WIDTH)
     if report.rows:
-        console.print(_fitting(report, console))
+        console.print(_fitting(report, console, _borne(report, borne)))
     for line in _notes(report):
         console.print(Text(line, style="dim" if console.is_terminal else ""))
 
@@ -130,21 +134,30 @@ _COLUMNS = (
 )
 
 
-def _fitting(report: CostReport, console: "Console") -> "Table":
+def _borne(report: CostReport, borne: Statement | None) -> list[str] | None:
+    """What rows and total bear; None where that is what they were booked at."""
+    if borne is None or not (borne.hours or borne.pots):
+        return None
+    by_keys = {row.keys: row for row in borne.rows}
+    found = [by_keys.get(row.keys) for row in report.rows]
+    return money([*(None if row is None or not known(row) else usd(row.cost) for row in found), usd(whole(borne).cost)])
+
+
+def _fitting(report: CostReport, console: "Console", borne: list[str] | None) -> "Table":
     """The fullest table that the console has room for."""
     if not console.is_terminal:
-        return _table(report, _COLUMNS, None)
+        return _table(report, _COLUMNS, None, borne)
     wanted = [column for column in _COLUMNS if column.wanted(report.total)]
     unbounded = console.options.update(width=_PLAIN_WIDTH)
     for spare, longest in _FITS:
-        table = _table(report, [column for column in wanted if column.spare <= spare], longest)
+        table = _table(report, [column for column in wanted if column.spare <= spare], longest, borne)
         if console.measure(table, options=unbounded).maximum <= console.width:
             break
     return table
 
 
-def _table(report: CostReport, columns: Sequence[_Column], longest: int | None) -> "Table":
-    """`longest`: cells of the widest key, None for plain text without rules."""
+def _table(report: CostReport, columns: Sequence[_Column], longest: int | None, borne: list[str] | None) -> "Table":
+    """`longest`: cells of the widest key, None for plain text without rules; `borne`: the last column, if there is one."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -155,7 +168,11 @@ def _table(report: CostReport, columns: Sequence[_Column], longest: int | None) 
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True)
     groups = [*(row.sums for row in report.rows), report.total]
-    measures = list(zip(*(column.cells(groups, plain) for column in columns), strict=True))
+    filled = [column.cells(groups, plain) for column in columns]
+    if borne is not None:
+        table.add_column("borne USD", justify="right", no_wrap=True)
+        filled.append(borne)
+    measures = list(zip(*filled, strict=True))
     if report.query.by:
         for row, cells in zip(report.rows, measures, strict=False):
             table.add_row(*_keys(row, longest), *cells)

@@ -32,6 +32,7 @@ class Screen:
             return
         say(self._title, quiet)
         say(f"playing live traffic against {self._address} for {seconds or 0:g} s ...", quiet)
+        say(f"its ledger, for other commands: --config {self._config}", quiet)
 
     def _lines(self) -> list[str]:
         return [

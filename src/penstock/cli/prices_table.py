@@ -149,7 +149,8 @@ def new_table(*headings: str, figures: Collection[str] = tuple(HEADINGS.values()
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in figures else "left", no_wrap=True)
+        figure = heading in figures
+        table.add_column(heading, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
     return table
 
 

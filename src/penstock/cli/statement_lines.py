@@ -30,10 +30,16 @@ def print_statement(statement: Statement, file: TextIO) -> None:
     width = max(map(len, amounts))
     file.write("\nevery dollar of the window, once (USD):\n")
     for (kind, _), amount in zip(lines, amounts, strict=False):
-        file.write(f"  {TITLES[kind]:<18} {amount:>{width}}  {MEANING[kind]}\n")
+        file.write(f"  {TITLES[kind]:<18} {amount:>{width}}  {MEANING[kind]}{_shared(statement, kind)}\n")
     total = "what is known of all bills of the window" if statement.unknown else "what all bills of the window come to"
     file.write(f"  {'total':<18} {amounts[-1]:>{width}}  {total}; {RULES[statement.rule]}\n")
     _unknown(statement, file)
+
+
+def _shared(statement: Statement, kind: str) -> str:
+    """How much of a line the rows bear already."""
+    shared = sum(pot.shared for pot in statement.pots if pot.kind == kind)
+    return f"; {money([usd(shared)])[0]} of it is borne by the rows" if shared else ""
 
 
 def _unknown(statement: Statement, file: TextIO) -> None:

@@ -101,7 +101,7 @@ def not_known(bill: Bill) -> list[Obstacle]:
             hint = "close a month of which something is on record"
             return [Obstacle(f"nothing of {bill.month} or before is on record", hint, always=True)]
         found.append(Obstacle(f"its bill {covers(bill)}", f"the other days are on no bill; {allowing}"))
-    hint = f"`penstock check` says why something has no price; {allowing}"
+    hint = f"give it a price where it lacks one (`penstock check` names models without); {allowing}"
     return found + [Obstacle(f"not known: {clause}", hint) for clause in bill.unknown]
 
 
