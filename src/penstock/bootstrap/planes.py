@@ -191,6 +191,7 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
         if traces is not None:
             traces.close()
         Path(path).unlink(missing_ok=True)
+        gc.unfreeze()  # DuckDB's bindings complain of every object that the interpreter may not take down
 
 
 def _chores(settings: Settings, environ: Mapping[str, str], store: "UsageStore", runs: "Callable[[str], Steps | None]") -> "Chores":

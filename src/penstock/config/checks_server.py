@@ -1,4 +1,4 @@
-"""Whether the fixed sections hold together: server, auth, tags, cache."""
+"""Whether the fixed sections hold together: server, auth, tags, cache, archive."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 from penstock.config.problems import Problem, error, join, nearest, warning
 from penstock.config.settings import Server, Settings
 
+DAY_S = 86_400
+
 
 def problems(settings: Settings) -> Iterator[Problem]:
-    """Findings about `[server] [auth] [tags] [cache]`."""
+    """Findings about `[server] [auth] [tags] [cache] [archive]`."""
     yield from _listen_problems(settings)
     yield from _place_problems(settings.server)
     baseline = settings.server.baseline
@@ -20,6 +22,10 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield error("server.max_body", "no request fits into nothing", 'write a size above 0, such as "10 MB"')
     if settings.server.max_answer <= 0:
         yield error("server.max_answer", "no answer fits into nothing", 'write a size above 0, such as "64 MB"')
+    if settings.archive.after < DAY_S:
+        yield error(
+            "archive.after", "records of less than a day are not sealed: hours may still be open", 'write a day or more, such as "90d"'
+        )
     yield from _tag_problems(settings)
     yield from _cache_problems(settings)
 

@@ -181,3 +181,9 @@ def test_secrets_are_revealed_or_named() -> None:
             reveal(Secret("KEY"), environ, "upstreams.a.api_key")
         assert caught.value.problems[0].where == "upstreams.a.api_key"
     assert missing_secrets(settings_of('[auth]\nadmin_key = { env = "ADMIN" }'), {"ADMIN": "x"}) == []
+
+
+def test_days_are_sealed_whole() -> None:
+    found = {problem.where: problem for problem in problems(parse('version = 1\n[archive]\nurl = "a"\nafter = "1h"\n', {}))}
+    assert "less than a day" in found["archive.after"].text
+    assert "archive.after" not in {problem.where for problem in problems(parse('version = 1\n[archive]\nurl = "a"\nafter = "1d"\n', {}))}

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from penstock.domain.bills.comparing import Group
+from penstock.domain.bills.focus import EXACT
 from penstock.domain.bills.invoice import Amount
 from penstock.finops.bills.reconcile import Reconciliation
 from penstock.finops.sheet import csv_text
@@ -11,6 +12,9 @@ from penstock.finops.window import iso
 from penstock.ports.bill_source import ReadReport, Refusal, Totals
 
 COLUMNS = ("status", "billed_usd", "booked_usd", "difference_usd", "charges", "what")
+
+PLACES, LONGEST_PLACES = Decimal("1e-9"), 20
+"""no bill writes more decimals than that"""
 
 
 def reconcile_json(found: Reconciliation) -> dict[str, Any]:
@@ -124,9 +128,12 @@ def _totals(totals: Totals) -> dict[str, Any]:
 
 
 def text(amount: Decimal | None) -> str | None:
-    """`12.50`: at least two decimals, no exponent."""
+    """`12.50`: at least two decimals, no exponent; a quotient without an end is rounded to `PLACES`."""
     if amount is None:
         return None
-    shown = format(amount, "f").rstrip("0") if "." in format(amount, "f") else format(amount, "f")
+    exponent = amount.as_tuple().exponent
+    endless = isinstance(exponent, int) and exponent < -LONGEST_PLACES
+    shown = format(amount.quantize(PLACES, context=EXACT) if endless else amount, "f")
+    shown = shown.rstrip("0") if "." in shown else shown
     whole, _, part = shown.partition(".")
     return f"{whole}.{part:0<2}"
