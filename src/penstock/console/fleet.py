@@ -137,6 +137,8 @@ def _answer(address: Address, uses: tuple[FleetUse, ...], known: list[FleetUse],
     if not lonely:
         return f"{'For the most part' if idle * 2 < rent else 'Not enough'}: {told} ({share}).{committed}"
     first = lonely[0]
-    reason = "no request has reached it" if not first.requests else f"{words.percent(float(first.utilization or 0), 0)} of it was used"
+    reason = f"{words.percent(float(first.utilization or 0), 0)} of it was used"
+    if not first.requests and not first.used:
+        reason = "no request has reached it"
     alone = f"{words.usd(format_usd(first.at_rest))} of that is {first.name} alone: {reason}."
     return f"No. {told} ({share}), and {alone}{committed}"

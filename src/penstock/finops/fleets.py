@@ -199,7 +199,7 @@ def _note(books: Books, use: FleetUse, fleet: Fleet) -> str:
     if use.unknown_hours:
         first = next(hour for hour in use.hours if hour.rent is None)
         return f"unknown in {use.unknown_hours:,} hours from {iso(first.since_ns)} on: {first.note}"
-    told = [BASES[use.basis]]
+    told = [BASES[use.basis] if use.requests or use.basis != "occupied" else "the time that recorded runs took; no request reached it"]
     told += dict.fromkeys(hour.note for hour in use.hours if hour.note)
     return "; ".join(told[:3])
 

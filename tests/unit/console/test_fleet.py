@@ -96,7 +96,7 @@ BUSY = {"used": USD * 3 // 4, "waste": USD // 8, "idle": USD // 8}
         (
             {"used": USD // 10, "idle": USD - USD // 10, "unused": 2 * USD},
             "No. $12.10 of $16 rented in the last 4 hours stood idle (75\u202f%), and $11.60 of that is g alone: "
-            "no request has reached it. $8 of it is a commitment that did not run.",
+            "10\u202f% of it was used. $8 of it is a commitment that did not run.",
         ),
     ],
 )  # fmt: skip
