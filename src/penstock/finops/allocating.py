@@ -148,10 +148,6 @@ class Rig:
             rented = self._rented(piece, readings, carried=False)
             yield from ((name, piece.hour) for name in names if name in rented and rented[name].rent is not None)
 
-    def pools_of(self, record: UsageRecord) -> set[int]:
-        """The pools that worked for a record."""
-        return set() if (work := work_of(record)) is None else self._touched(work)
-
     def split(
         self,
         books: Books,

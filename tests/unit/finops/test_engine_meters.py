@@ -6,7 +6,7 @@ import pytest
 from penstock.config.hardware import FleetMetrics
 from penstock.config.load import parse
 from penstock.domain.ledger.entries import HOUR_NS, EngineHour
-from penstock.finops.meters.engines import engine_hour, engine_span, reachable
+from penstock.finops.meters.engines import engine_span, reachable
 from penstock.finops.meters.series import Question, question, selector
 from penstock.ports.telemetry import Series, TelemetryError
 from tests.unit.finops.telemetries import HOUR, SINCE, Given, every, rising, series
@@ -19,7 +19,7 @@ BEGIN_NS = HOUR * HOUR_NS
 
 
 def read(told: Given, asked: Question = ASKED) -> EngineHour:
-    return engine_hour(told, asked, HOUR)
+    return engine_span(told, asked, HOUR * 3600, (HOUR + 1) * 3600)
 
 
 def with_(**changes: object) -> Question:
@@ -151,10 +151,9 @@ def test_what_is_no_number_is_unknown_and_counted() -> None:
     assert (found.active, found.note) == (None, "120 readings were no numbers")
 
 
-def test_a_prometheus_that_is_down_leaves_all_unknown() -> None:
+def test_a_prometheus_that_is_down_is_told_and_not_read_as_nothing() -> None:
     told = Given(series(ACTIVE, every(0.5), UUID="GPU-a"))
     told.raises = lambda _: TelemetryError("no answer from http://p: refused", "start it")
-    assert read(told) == EngineHour(fleet="l40s", hour=HOUR, note="no answer from http://p: refused")
     with pytest.raises(TelemetryError):
         engine_span(told, ASKED, SINCE, SINCE + 3600)
 

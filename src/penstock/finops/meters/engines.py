@@ -21,16 +21,8 @@ ABOVE_ONE = 10.0
 """readings of MIG slices above 1 (seen: 1.29) are taken for 1; from here on they are no shares at all, but percents"""
 
 
-def engine_hour(telemetry: Telemetry, asked: Question, hour: int) -> EngineHour:
-    """What is known of an hour (numbered since 1970, UTC). When nobody answers, all is unknown and the note says so."""
-    try:
-        return engine_span(telemetry, asked, hour * HOUR_S, (hour + 1) * HOUR_S)
-    except TelemetryError as problem:
-        return EngineHour(fleet=asked.fleet, hour=hour, note=str(problem))
-
-
 def engine_span(telemetry: Telemetry, asked: Question, since_s: float, until_s: float) -> EngineHour:
-    """The same of any span [since, until), unix seconds; `hour` is the one that it begins in. Raises `TelemetryError`."""
+    """What is known of a span [since, until), unix seconds; `hour` is the one that it begins in. Raises `TelemetryError`."""
     answers = Answers(telemetry, asked, Grid.of(since_s, until_s))
     fleet, hour, grid = asked.fleet, int(since_s // HOUR_S), answers.grid
     if not answers.seen:
