@@ -59,17 +59,16 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
     import msgspec
 
     from penstock.cli import fleet_findings, surroundings, tag_findings
-    from penstock.config.checks import not_enforced
     from penstock.config.secrets import missing_secrets
 
-    later = [*missing_secrets(settings, os.environ), *not_enforced(settings)]
+    later = missing_secrets(settings, os.environ)
     found = [msgspec.structs.replace(problem, severity="warning", text=f"{problem.text} (`serve` will not start)") for problem in later]
     unpriced, sources = surroundings.price_findings(settings)
     store = surroundings.store_problems(settings)
     found += [*unpriced, *store, *surroundings.journal_problems(settings), *([] if store else surroundings.ledger_findings(settings))]
     found += [] if store else [*tag_findings.tag_findings(settings), *fleet_findings.fleet_findings(settings)]
     found += fleet_findings.mig_findings(settings)
-    found += surroundings.telemetry_problems(settings)
+    found += [*surroundings.shared_problems(settings), *surroundings.telemetry_problems(settings), *surroundings.notify_problems(settings)]
     found += surroundings.file_problems(settings)
     facts: dict[str, Any] = {
         "upstreams": len(settings.upstreams),

@@ -83,6 +83,22 @@ def store_problems(settings: Settings) -> list[Problem]:
     return _reach(settings)
 
 
+def shared_problems(settings: Settings) -> list[Problem]:
+    """Whether what hosts share answers; only `serve` needs it."""
+    import asyncio
+
+    from penstock import bootstrap
+    from penstock.ports.budget_book import BookError
+
+    if settings.server.shared == "local://":
+        return []
+    try:
+        asyncio.run(bootstrap.ask_book(settings))
+    except BookError as problem:
+        return [warning("server.shared", str(problem), problem.hint)]
+    return []
+
+
 def _reach(settings: Settings) -> list[Problem]:
     from penstock import bootstrap
 
@@ -90,6 +106,19 @@ def _reach(settings: Settings) -> list[Problem]:
         bootstrap.open_keys(settings).all()
     except StoreError as problem:
         return [error("server.store", str(problem), problem.hint)]
+    return []
+
+
+def notify_problems(settings: Settings) -> list[Problem]:
+    """Whether messages could be sent from here; whether they arrive, `penstock budget test-alert` tells."""
+    from penstock import bootstrap
+    from penstock.config.secrets import missing_secrets
+
+    try:
+        bootstrap.open_notifiers(settings, os.environ)
+    except ConfigError as found:
+        told = {problem.where for problem in missing_secrets(settings, os.environ)}
+        return [problem for problem in found.problems if problem.where not in told]
     return []
 
 

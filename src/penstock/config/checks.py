@@ -1,9 +1,9 @@
-"""What settings mean together: names that must exist, values that must parse, and what may not be served yet. Pure."""
+"""What settings mean together: names that must exist, values that must parse. Pure."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from penstock.config import checks_money, checks_server, checks_telemetry, checks_upstreams
+from penstock.config import checks_money, checks_server, checks_spending, checks_telemetry, checks_upstreams
 from penstock.config.problems import Problem, error, join, nearest, warning
 from penstock.config.secrets import missing_secrets
 from penstock.config.settings import Route, Settings
@@ -22,20 +22,16 @@ def problems(settings: Settings) -> list[Problem]:
         *_route_problems(settings),
         *_rule_problems(settings),
         *checks_money.problems(settings),
+        *checks_spending.problems(settings),
         *checks_telemetry.problems(settings),
     ]
     return sorted(found, key=lambda problem: problem.severity != "error")
 
 
-def not_enforced(settings: Settings) -> list[Problem]:
-    """What the settings promise and this version does not do: errors for `serve`, which must not pretend."""
-    return [*checks_server.not_enforced(settings), *checks_money.not_enforced(settings)]
-
-
 def serve_obstacles(settings: Settings, environ: Mapping[str, str]) -> list[Problem]:
-    """Why `serve` must not start: errors, secrets that are not set, promises that cannot be kept. Empty: nothing."""
+    """Why `serve` must not start: errors, and secrets that are not set. Empty: nothing."""
     errors = [problem for problem in problems(settings) if problem.severity == "error"]
-    return errors + missing_secrets(settings, environ) + not_enforced(settings)
+    return errors + missing_secrets(settings, environ)
 
 
 def _model_problems(settings: Settings) -> Iterator[Problem]:

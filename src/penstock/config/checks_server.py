@@ -30,11 +30,6 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _cache_problems(settings)
 
 
-def not_enforced(settings: Settings) -> Iterator[Problem]:
-    if settings.server.shared != "local://":
-        yield error("server.shared", "sharing between hosts is not built yet", 'set shared = "local://": all workers of this host')
-
-
 def endpoint(listen: str) -> tuple[str, int]:
     """Host and port of a `listen` text, brackets of IPv6 removed. Raises `ValueError`."""
     parts = urlsplit(f"//{listen}")
@@ -50,6 +45,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def metrics_keyed(settings: Settings) -> bool:
+    """Whether `/metrics` is for holders of a key alone. `server.listen` must be readable."""
+    auth, (host, _) = settings.auth, endpoint(settings.server.listen)
+    return auth.metrics != "open" and (auth.metrics_key is not None or not is_loopback(host))
+
+
 def _listen_problems(settings: Settings) -> Iterator[Problem]:
     try:
         host, _ = endpoint(settings.server.listen)
@@ -63,20 +64,28 @@ def _listen_problems(settings: Settings) -> Iterator[Problem]:
         yield warning("auth.admin_key", text, 'set admin_key = { env = "PENSTOCK_ADMIN" }')
     if not settings.auth.required:
         yield warning("auth.required", f"whoever reaches {settings.server.listen} can spend", "set required = true and make keys")
-    hint = "let a proxy or a firewall keep strangers from /metrics"
-    yield warning("server.listen", f"/metrics is open to whoever reaches {settings.server.listen}, with or without a key", hint)
+    if settings.auth.metrics == "open":
+        hint = 'let a proxy or a firewall keep strangers from /metrics, or set metrics = "auto" and a metrics_key'
+        yield warning("auth.metrics", f"/metrics is open to whoever reaches {settings.server.listen}", hint)
+    elif settings.auth.metrics_key is None and settings.auth.admin_key is None:
+        text = f"/metrics is closed: {settings.server.listen} is not loopback, and there is no key for it"
+        yield warning("auth.metrics_key", text, 'set metrics_key = { env = "PENSTOCK_METRICS" }, or metrics = "open"')
 
 
 def _place_problems(server: Server) -> Iterator[Problem]:
     if not server.store.startswith(("sqlite:///", "postgresql://")):
         yield error("server.store", "not a store that Penstock knows", "write `sqlite:///penstock.db` or `postgresql://user@host/database`")
     if server.shared != "local://" and not server.shared.startswith(("redis://", "rediss://")):
-        yield error("server.shared", "not a shared store that Penstock knows", "write `local://`")
+        yield error("server.shared", "not a shared store that Penstock knows", "write `local://` or `redis://host:6379/0`")
+    yield from timezone_problems("server.timezone", server.timezone)
+
+
+def timezone_problems(where: str, timezone: str) -> Iterator[Problem]:
+    """A machine without a zone database still has UTC."""
     try:
-        # A machine without a zone database still has UTC.
-        _ = server.timezone == "UTC" or ZoneInfo(server.timezone)
+        _ = timezone == "UTC" or ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
-        yield error("server.timezone", f"there is no time zone `{server.timezone}`", "write it like `UTC` or `Europe/Prague`")
+        yield error(where, f"there is no time zone `{timezone}`", "write it like `UTC` or `Europe/Prague`")
 
 
 def _tag_problems(settings: Settings) -> Iterator[Problem]:

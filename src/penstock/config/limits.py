@@ -1,4 +1,4 @@
-"""Limits and targets as people write them: `2500 USD / month`, `400 gpu-hours / month`, `<= 0.0040 USD`."""
+"""Limits, rates and targets as people write them: `2500 USD / month`, `400 gpu-hours / month`, `600 / minute`, `<= 0.0040 USD`."""
 
 import re
 from decimal import Decimal
@@ -6,11 +6,15 @@ from typing import Literal
 
 import msgspec
 
+from penstock.config.spending import Budget
+from penstock.domain.budgets.limits import WHOLE_UNITS, Law
 from penstock.domain.units import Duration, UnitError
 
 Period = Literal["hour", "day", "week", "month"]
 PERIODS: tuple[Period, ...] = ("hour", "day", "week", "month")
 _LIMIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(USD|gpu-hours?)\s*/\s*(?:(hour|day|week|month)|rolling\s+(\S+))\s*")
+_RATE = re.compile(r"\s*(\d+)\s*/\s*(second|minute|hour|day)\s*")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _TARGET = re.compile(r"\s*<=\s*(\d+(?:\.\d+)?)\s*USD\s*")
 
 
@@ -34,6 +38,22 @@ def parse_limit(text: str) -> Limit:
         raise UnitError(f"`{text}` limits nothing: write an amount and a time above 0, or remove the budget")
     period = next((each for each in PERIODS if each == match[3]), None)
     return Limit(amount, "USD" if match[2] == "USD" else "gpu-hours", period, rolling)
+
+
+def law_of(budget: Budget, timezone: str) -> Law:
+    """A budget's limit in whole units, with calendar periods in its own zone, else in `timezone`. Raises `UnitError`."""
+    limit = parse_limit(budget.limit)
+    rolling_ns = None if limit.rolling_s is None else round(limit.rolling_s * 10**9)
+    amount = int(limit.amount * WHOLE_UNITS[limit.unit])
+    return Law(limit.unit, amount, limit.period, rolling_ns, budget.timezone or timezone)
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """How many in how many seconds, of text such as `600 / minute`. Raises `UnitError`."""
+    match = _RATE.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise UnitError(f"`{text}` is not a rate: write it like `600 / minute`, per {', '.join(_SECONDS)}")
+    return int(match[1]), _SECONDS[match[2]]
 
 
 def parse_target(text: str) -> Decimal:

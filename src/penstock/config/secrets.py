@@ -11,6 +11,8 @@ def secrets_of(settings: Settings) -> Iterator[tuple[str, Secret]]:
     """Every secret that the settings name, with its key path."""
     if settings.auth.admin_key is not None:
         yield "auth.admin_key", settings.auth.admin_key
+    if settings.auth.metrics_key is not None:
+        yield "auth.metrics_key", settings.auth.metrics_key
     for name, upstream in settings.upstreams.items():
         if upstream.api_key is not None:
             yield f"{join('upstreams', name)}.api_key", upstream.api_key

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from penstock.config.hardware import Fleet, OtherCost
+from penstock.config.spending import Budget, Notify, Queue, RateLimit, Slo
 from penstock.config.tables import Condition, Fraction01, Positive, Secret, Table, doc
 from penstock.domain.units import Duration, Size
 
@@ -44,7 +45,10 @@ class Server(Table, frozen=True):
     ] = None
     max_body: Annotated[Size, doc("Largest request body.")] = Size(10_000_000)
     max_answer: Annotated[Size, doc("Largest answer of an upstream that is read whole.")] = Size(64_000_000)
-    max_in_flight: Annotated[Positive, doc("Requests that one worker has in flight at once; further ones are answered 429.")] = 1024
+    max_in_flight: Annotated[
+        Positive,
+        doc("Requests that one worker has in flight at once; more are answered 429, `best_effort` from 80 % on, `standard` from 95 %."),
+    ] = 1024
     timezone: Annotated[str, doc("Zone of calendar days and months in reports and budgets, as in the IANA database.")] = "UTC"
     prices: Annotated[str | None, doc("TOML file of your own dated prices; they go before the public price book.")] = None
 
@@ -60,9 +64,19 @@ class Auth(Table, frozen=True):
         Secret | None,
         doc(
             "Key of the console: the password that a browser asks for (any user name), or `Authorization: Bearer`. Without it the console "
-            "is open to this machine while `listen` is loopback, and closed otherwise. `/metrics` needs no key."
+            "is open to this machine while `listen` is loopback, and closed otherwise."
         ),
     ] = None
+    metrics_key: Annotated[
+        Secret | None,
+        doc("Key of `/metrics` alone, for scrapers (`Authorization: Bearer`); the admin key opens it too."),
+    ] = None
+    metrics: Annotated[
+        Literal["auto", "open"],
+        doc(
+            "`auto`: `/metrics` is open while `listen` is loopback and no `metrics_key` is set, else it needs a key; `open`: it never does."
+        ),
+    ] = "auto"
 
 
 class Tags(Table, frozen=True):
@@ -114,6 +128,10 @@ class Upstream(Table, frozen=True):
         doc("Provider in the public price book. Only an upstream with a provider, or at a well-known API host, is priced from it."),
     ] = None
     api_key: Annotated[Secret | None, doc("Key that this upstream is called with. Keys of clients are never forwarded.")] = None
+    max_concurrent: Annotated[
+        Positive | None,
+        doc("Calls that this host has under way there at once; more wait, the most urgent `sla` first (see `[queue]`). Unset: no bound."),
+    ] = None
     retries: Annotated[Annotated[int, Meta(ge=0, le=10)], doc("Further tries after a failure that may pass, on other replicas first.")] = 2
     ca_file: Annotated[str | None, doc("PEM file of certificate authorities to trust for this upstream.")] = None
     simulated: Annotated[dict[str, Any], doc("Options of the simulated engine.")] = {}
@@ -222,49 +240,6 @@ class Cache(Table, frozen=True):
     semantic: Annotated[SemanticCache, doc("Replays answers for requests that mean the same.")] = SemanticCache()
 
 
-class Alert(Table, frozen=True):
-    """One mark of a budget and who hears of it."""
-
-    at: Annotated[float | Literal["forecast"], doc("Percent of the limit, or `forecast`.")]
-    notify: Annotated[tuple[str, ...], doc("Who hears of this mark.")] = ()
-
-
-class Budget(Table, frozen=True):
-    """A limit on spend over a period."""
-
-    name: Annotated[str, doc("Name in reports and refusals.")]
-    limit: Annotated[str, doc("The limit: `2500 USD / month`, `50 USD / rolling 24h`, `400 gpu-hours / month`.")]
-    where: Annotated[dict[str, str], doc("Tags of the requests that count; none: all.")] = {}
-    at_limit: Annotated[
-        Literal["alert", "downgrade", "queue", "refuse"],
-        doc("What happens at the limit: only `alert`, `downgrade` to a cheaper tier, `queue`, or `refuse`."),
-    ] = "alert"
-    fail: Annotated[Literal["closed", "open"], doc("While the shared store is away, the cap stays `closed` or `open`.")] = "closed"
-    max_wait: Annotated[Duration, doc("Longest wait of `queue`.")] = Duration(30)
-    alert_at: Annotated[
-        tuple[float | Literal["forecast"] | Alert, ...],
-        doc("Marks in percent of the limit, or `forecast`; or tables with their own `notify`."),
-    ] = ()
-    notify: Annotated[tuple[str, ...], doc("Who hears of the marks: names of `[notify.*]`.")] = ()
-
-
-class Slo(Table, frozen=True):
-    """An objective that acts when it is missed."""
-
-    metric: Annotated[Literal["cp1kt"], doc("What is measured.")]
-    target: Annotated[str, doc("What is promised, such as `<= 0.0040 USD`.")]
-    window: Annotated[Duration, doc("Over which time.")]
-    where: Annotated[dict[str, str], doc("Tags or derived tags of the requests that count.")] = {}
-    respond: Annotated[tuple[str, ...], doc("What is done when it is missed: `shift_traffic:<tier>`, `notify:<name>`.")] = ()
-
-
-class Notify(Table, frozen=True):
-    """Where messages go."""
-
-    kind: Annotated[Literal["webhook"], doc("How the message is sent.")]
-    url: Annotated[Secret | str, doc("Where it is sent.")]
-
-
 class Telemetry(Table, frozen=True):
     """What is told to other observability systems, beside `/metrics`, and where the GPUs' own meters are read."""
 
@@ -332,6 +307,8 @@ class Settings(Table, frozen=True):
     rules: Annotated[tuple[Rule, ...], doc("Hard constraints on where a request may go.")] = ()
     cache: Annotated[Cache, doc("The layers of the cache.")] = Cache()
     budgets: Annotated[tuple[Budget, ...], doc("Limits on spend.")] = ()
+    limits: Annotated[tuple[RateLimit, ...], doc("Limits on how fast calls may come.")] = ()
+    queue: Annotated[Queue, doc("Who waits how long for a place at a busy upstream.")] = Queue()
     slos: Annotated[tuple[Slo, ...], doc("Objectives that act when they are missed.")] = ()
     notify: Annotated[dict[str, Notify], doc("Where messages go.")] = {}
     telemetry: Annotated[Telemetry, doc("What is told to other observability systems, and where meters are read.")] = Telemetry()

@@ -22,6 +22,12 @@ required = []                             # e.g. ["team", "feature"]
 [cache]
 exact = { ttl = "24h", max_bytes = "64 MB" }   # replays answers to the very same request
 
+# [[budgets]]                             # docs/howto/set-budgets.md
+# name     = "everything"
+# limit    = "50 USD / day"
+# at_limit = "refuse"                     # a hard cap; or "alert", "queue", "downgrade"
+# alert_at = [50, 80, 95, "forecast"]
+
 # [auth]                                  # every call needs a key: penstock keys create --tag team=search
 # required = true
 """

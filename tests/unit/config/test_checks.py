@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.config.checks import not_enforced, problems, serve_obstacles
+from penstock.config.checks import problems, serve_obstacles
 from penstock.config.load import load, parse
 from penstock.config.problems import ConfigError, Problem
 from penstock.config.secrets import missing_secrets, reveal
@@ -30,36 +30,30 @@ def settings_of(extra: str) -> Settings:
     return parse(BASE + extra, {})
 
 
+def budget(more: str, limit: str = "1 USD / day") -> str:
+    return f'[[budgets]]\nname = "b"\nlimit = "{limit}"\n{more}\n'
+
+
 def found(extra: str) -> dict[str, Problem]:
     return {problem.where: problem for problem in problems(settings_of(extra))}
 
 
 def test_the_example_has_no_errors() -> None:
-    assert {problem.where: problem.severity for problem in problems(load(EXAMPLE, {}))} == {
-        "notify.finops": "warning",
-    }, "what has no effect yet, and nothing else"
+    assert {problem.where: problem.severity for problem in problems(load(EXAMPLE, {}))} == {"budgets[0].where.team": "warning"}
 
 
 def test_the_base_of_these_tests_is_clean() -> None:
     assert found("") == {}
 
 
-def test_serve_refuses_what_the_example_promises_but_cannot_be_kept_yet() -> None:
+def test_serve_needs_the_secrets_of_the_example_and_nothing_else() -> None:
     settings = load(EXAMPLE, {})
-    obstacles = {problem.where: problem for problem in serve_obstacles(settings, {})}
-    assert set(obstacles) == {"upstreams.openai.api_key", "notify.finops.url", "budgets[0].at_limit", "slos[0]"}
-    assert "a cap that cannot be enforced refuses to start" in obstacles["budgets[0].at_limit"].text
-    secrets = {"OPENAI_API_KEY": "x", "FINOPS_WEBHOOK": "http://127.0.0.1/"}
-    assert {problem.where for problem in serve_obstacles(settings, secrets)} == {"budgets[0].at_limit", "slos[0]"}
+    assert {problem.where for problem in serve_obstacles(settings, {})} == {"upstreams.openai.api_key", "notify.finops.url"}
+    assert serve_obstacles(settings, {"OPENAI_API_KEY": "x", "FINOPS_WEBHOOK": "http://127.0.0.1/"}) == []
 
 
 def test_serve_has_no_obstacles_where_all_is_well() -> None:
     assert serve_obstacles(settings_of('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\n'), {}) == []
-
-
-def test_serve_refuses_to_share_what_it_cannot_share() -> None:
-    settings = parse(BASE + '[server]\nshared = "redis://127.0.0.1"\n', {})
-    assert [problem.where for problem in not_enforced(settings)] == ["server.shared"]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +110,32 @@ def test_serve_refuses_to_share_what_it_cannot_share() -> None:
         ),
         ('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\nalert_at = [0]', "budgets[0].alert_at[0]", "80"),
         ('[[slos]]\nmetric = "cp1kt"\ntarget = "cheap"\nwindow = "6h"', "slos[0].target", "<= 0.0040 USD"),
-        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "0h"', "slos[0].window", "6h"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "59s"', "slos[0].window", "6h"),
         ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "6h"\nrespond = ["shift_traffic:x"]', "slos[0].respond[0]", "`small`"),
         ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "6h"\nrespond = ["panic"]', "slos[0].respond[0]", "notify:<name>"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "6h"\nrespond = ["downgrade:x"]', "slos[0].respond[0]", "downgrade"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 1 USD"\nwindow = "6h"\nrespond = ["scale_down:x"]', "slos[0].respond[0]", "[fleets]"),
+        (budget('where = { model = "o" }'), "budgets[0].where.model", "known: `m`"),
+        (budget('where = { cost-center = "o" }'), "budgets[0].where.cost-center", "cost_center"),
+        (budget('where = { route = "o" }\nat_limit = "refuse"'), "budgets[0].where.route", "alert"),
+        (budget('at_limit = "refuse"', "9000001 USD / month"), "budgets[0].limit", "split it"),
+        (budget('where = { colour = "o" }\nat_limit = "refuse"'), "budgets[0].where.colour", "did you mean"),
+        (budget('where = { hour = "o" }\nat_limit = "refuse"'), "budgets[0].where.hour", "use a tag"),
+        (budget('where = { team = "" }'), "budgets[0].where.team", "team"),
+        ('[[slos]]\nmetric = "cp1kt"\ntarget = "<= 0 USD"\nwindow = "6h"', "slos[0].target", "above 0"),
+        (budget('timezone = "Mars"'), "budgets[0].timezone", "Europe/Prague"),
+        (budget('at_limit = "queue"\nmax_wait = "0s"'), "budgets[0].max_wait", "30s"),
+        (
+            budget('at_limit = "refuse"', "5 gpu-hours / day") + '[fleets.f]\nupstream = "a"\ngpu = "L4"\nprice = "1 USD/gpu-hour"',
+            "budgets[0]",
+            "planned_tokens_per_second",
+        ),
+        ('[[limits]]\nname = "l"', "limits[0]", "600 / minute"),
+        ('[[limits]]\nname = "l"\nrequests = "many"', "limits[0].requests", "600 / minute"),
+        ('[[limits]]\nname = "l"\nconcurrent = 1\nby = ["model"]', "limits[0].by[0]", "requested_model"),
+        ('[notify.n]\nkind = "webhook"\nurl = "ftp://x"', "notify.n.url", "https://"),
+        ('[notify.n]\nkind = "email"\nurl = "smtp://x"', "notify.n.url", "mailtos://"),
+        ('[notify.n]\nkind = "apprise"\nurl = "x"', "notify.n.url", "https://"),
     ],
 )
 def test_errors(extra: str, where: str, hint: str) -> None:
@@ -129,18 +146,24 @@ def test_errors(extra: str, where: str, hint: str) -> None:
 
 
 def test_two_budgets_of_one_name() -> None:
-    budget = '[[budgets]]\nname = "b"\nlimit = "1 USD / day"\n'
-    assert found(budget + budget)["budgets[1].name"].severity == "error"
+    assert found(budget("") + budget(""))["budgets[1].name"].severity == "error"
 
 
 @pytest.mark.parametrize(
     ("extra", "where"),
     [
         ('[server]\nlisten = "0.0.0.0:4100"', "auth.required"),
-        ('[server]\nlisten = "[::]:4100"\n[auth]\nrequired = true', "server.listen"),
+        ('[server]\nlisten = "[::]:4100"\n[auth]\nrequired = true', "auth.metrics_key"),
+        ('[server]\nlisten = "[::]:4100"\n[auth]\nmetrics = "open"', "auth.metrics"),
         ('[server]\nlisten = "0.0.0.0:4100"', "auth.admin_key"),
-        ('[notify.n]\nkind = "webhook"\nurl = "http://127.0.0.1/"', "notify.n"),
-        ('[[budgets]]\nname = "b"\nlimit = "1 USD / day"\nalert_at = [80]', "budgets[0]"),
+        (
+            '[[budgets]]\nname = "all"\nlimit = "1 USD / day"\nat_limit = "refuse"\n'
+            '[[budgets]]\nname = "b"\nlimit = "2 USD / day"\nat_limit = "queue"\nwhere = { team = "a" }',
+            "budgets[1].limit",
+        ),
+        (budget('where = { colour = "o" }'), "budgets[0].where.colour"),
+        (budget('where = { team = "o" }\nat_limit = "refuse"'), "budgets[0].where.team"),
+        ('[[limits]]\nname = "l"\nconcurrent = 1\nby = ["colour"]', "limits[0].by[0]"),
         ('[routes.r]\ntiers = ["small", "large"]', "routes.r.tiers"),
         ('[cache]\nscope = ["team"]', "cache.scope"),
         ('[[rules]]\nwhere = { data = "x" }\nonly = []', "rules[0].only"),

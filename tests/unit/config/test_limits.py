@@ -4,7 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from penstock.config.limits import Limit, parse_limit, parse_target
+from penstock.config.limits import Limit, law_of, parse_limit, parse_target
+from penstock.config.spending import Budget
+from penstock.domain.budgets.limits import Law
 from penstock.domain.units import UnitError
 
 
@@ -35,3 +37,15 @@ def test_targets() -> None:
     for text in ("0.004 USD", "< 0.004 USD", "<= USD", "<= 1 EUR"):
         with pytest.raises(UnitError):
             parse_target(text)
+
+
+@pytest.mark.parametrize(
+    ("limit", "zone", "law"),
+    [
+        ("2500 USD / month", None, Law("USD", 2500 * 10**9, "month", None, "Europe/Prague")),
+        ("0.5 gpu-hours / day", "UTC", Law("gpu-hours", 1_800_000_000, "day", None, "UTC")),
+        ("1 USD / rolling 90m", None, Law("USD", 10**9, None, 5_400 * 10**9, "Europe/Prague")),
+    ],
+)
+def test_a_budgets_law_is_in_whole_units_and_its_own_zone(limit: str, zone: str | None, law: Law) -> None:
+    assert law_of(Budget(name="b", limit=limit, timezone=zone), "Europe/Prague") == law

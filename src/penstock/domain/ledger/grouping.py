@@ -13,7 +13,7 @@ from penstock.domain.ledger.record import UsageRecord
 PERIODS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 SUMMED = (
     "team", "feature", "environment", "cost_center", "business_unit", "workload_type",
-    *(key for key in DIMENSIONS if key not in ("requested_model", "key_id")),
+    *(key for key in DIMENSIONS if key not in ("requested_model", "key_id", "writer", "steered", "steered_from")),
 )  # fmt: skip
 """keys that stores keep sums by, beside periods: few values each. For others, which clients choose, every record is read"""
 _FIELDS = {name: attrgetter(name) for name in DIMENSIONS}

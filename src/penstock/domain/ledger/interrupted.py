@@ -32,6 +32,11 @@ def interrupted(reservation: Reservation) -> UsageRecord:
         sla=reservation.tags.get("sla"),
         upstream=reservation.upstream,
         fleet=reservation.fleet,
+        model_version=reservation.model_version,
+        optimization=reservation.optimization,
+        gpu=reservation.gpu,
+        instance=reservation.instance,
+        region=reservation.region,
         tags=reservation.tags,
         key_id=reservation.key_id,
         streamed=reservation.streamed,
@@ -42,6 +47,9 @@ def interrupted(reservation: Reservation) -> UsageRecord:
         cost=cost,
         cost_basis="unknown" if cost is None else "estimated",
         reserved=cost,
+        writer=reservation.writer,
+        steered=reservation.steered,
+        steered_from=reservation.steered_from,
         wasted_work=() if reservation.fleet is None else (WastedWork(reservation.fleet, _likely(reservation)),),
     )
 

@@ -32,7 +32,7 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True):
 DIMENSIONS = (
     "endpoint", "model", "requested_model", "response_model", "model_version", "optimization", "tier", "sla", "upstream", "fleet",
     "gpu", "instance", "region", "cache", "route", "strategy", "outcome", "status", "key_id", "price_id", "price_version", "cost_basis",
-    "baseline", "processing",
+    "baseline", "processing", "writer", "steered", "steered_from",
 )  # fmt: skip
 
 

@@ -53,10 +53,18 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     requested_model: str | None = None
     tier: str | None = None
     fleet: str | None = None
+    model_version: str | None = None
+    optimization: str | None = None
+    gpu: str | None = None
+    instance: str | None = None
+    region: str | None = None
     tags: dict[str, str] = {}
     key_id: str | None = None
     streamed: bool = False
     traceparent: str | None = None
+    writer: str | None = None
+    steered: str | None = None
+    steered_from: str | None = None
 
 
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -142,6 +150,12 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     baseline: str | None = None
     """the model that the counterfactual is priced on"""
     reserved: int | None = None
+    writer: str | None = None
+    """the data worker that served it: what it had spent of a budget when it died is read from its records"""
+    steered: str | None = None
+    """what sent it to another model than its route did: `budget:<name>`, or the id of a directive"""
+    steered_from: str | None = None
+    """the model that would have been asked first otherwise"""
 
 
 def is_unbooked(record: UsageRecord) -> bool:
