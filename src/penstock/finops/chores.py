@@ -17,12 +17,16 @@ TROUBLE_S = 60.0
 class Chore(Protocol):
     """One duty. State lies in the store, so a step may be cut off at any time and is taken up again."""
 
-    def step(self, now_ns: int) -> int:
-        """Does a little; returns how much, 0 when there is nothing to do. Raises `StoreError`."""
+    def step(self, now_ns: int) -> int | None:
+        """Does a little; returns how much, 0 when there is nothing to do, None when it is another host's to do or keeps its own time.
+        Raises `StoreError`."""
 
 
 class Chores:
-    """Takes turns: a chore with work left goes on at the next turn, one without looks again after a pause."""
+    """Takes turns: a chore with work left goes on at the next turn, one without looks again after a pause.
+
+    One that another host does is asked at every turn, so that it goes on where that one stopped.
+    """
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class Chores:
             self._told.pop(index, None)
             if done:
                 busy = True
-            else:
+            elif done is not None:
                 self._due[index] = now + PAUSE_S
         return busy
 
@@ -67,6 +71,24 @@ class Chores:
         if self._told.get(index) != trouble:
             self._log(trouble)
         self._told[index] = trouble
+
+
+class Paced:
+    """A chore with a pace of its own: how soon it looks again, and how long it rests after a step that took long."""
+
+    def __init__(self, chore: Chore, pause_s: float, rest: float = 0.0, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`rest`: times the length of a step, so that pages and the intake have the rest of a core; 0: only after the last one."""
+        self._chore, self._pause_s, self._rest, self._clock, self._due = chore, pause_s, rest, clock, 0.0
+
+    def step(self, now_ns: int) -> int | None:
+        """As the chore's; None while it rests. Raises `StoreError`."""
+        begun = self._clock()
+        if begun < self._due:
+            return None
+        done = self._chore.step(now_ns)
+        ended = self._clock()
+        self._due = ended + max(self._rest * (ended - begun), 0.0 if done else self._pause_s)
+        return done if done and not self._rest else None
 
 
 class PriceKeeper:

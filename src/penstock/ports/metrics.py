@@ -163,9 +163,58 @@ TRACES_DROPPED = Metric(
     help="Requests whose spans were given up: the receiver was away, refused them, or was too slow.",
 )  # fmt: skip
 
+BUDGET_SPENT_USD = Metric(
+    name="penstock_budget_spent_usd", kind="gauge", labels=("budget",),
+    help="What a budget in USD has spent in its current period, with and without requests; absent while unknown.",
+)  # fmt: skip
+BUDGET_LIMIT_USD = Metric(name="penstock_budget_limit_usd", kind="gauge", labels=("budget",), help="The limit of a budget in USD.")
+BUDGET_FORECAST_USD = Metric(
+    name="penstock_budget_forecast_usd", kind="gauge", labels=("budget",),
+    help="What a budget in USD is expected to have spent at the end of its period; absent while unknown.",
+)  # fmt: skip
+BUDGET_SPENT_GPU_HOURS = Metric(
+    name="penstock_budget_spent_gpu_hours", kind="gauge", labels=("budget",), help="The same as in USD, of a budget in GPU-hours."
+)
+BUDGET_LIMIT_GPU_HOURS = Metric(
+    name="penstock_budget_limit_gpu_hours", kind="gauge", labels=("budget",), help="The limit of a budget in GPU-hours."
+)
+BUDGET_FORECAST_GPU_HOURS = Metric(
+    name="penstock_budget_forecast_gpu_hours", kind="gauge", labels=("budget",), help="The forecast of a budget in GPU-hours."
+)
+REFUSED_BUDGET = Metric(
+    name="penstock_refused_budget_total", kind="counter", labels=("budget",), help="Requests refused because a budget's limit is reached."
+)
+RESERVATION_EXCEEDED = Metric(
+    name="penstock_reservation_exceeded_total", kind="counter", help="Answers that cost more than was held for them; they are booked whole."
+)
+ALERTS_UNDELIVERED = Metric(
+    name="penstock_alerts_undelivered", kind="gauge",
+    help="Messages that a receiver of [notify.*] has refused so far, and those given up in the last week.",
+)  # fmt: skip
+BOOK_UP = Metric(
+    name="penstock_book_up", kind="gauge", help="1 while the book of grants ([server] shared) answers every worker of the host, else 0."
+)
+QUEUE_WAITING = Metric(name="penstock_queue_waiting", kind="gauge", labels=("sla",), help="Requests that wait for a place at an upstream.")
+SHED = Metric(name="penstock_shed_total", kind="counter", labels=("sla",), help="Requests answered 429 because the wait was too long.")
+OBJECTIVE_BURN_RATE = Metric(
+    name="penstock_objective_burn_rate", kind="gauge", labels=("objective", "window"),
+    help="What an objective measures over its target, over the window; above 1 it is missed.",
+)  # fmt: skip
+DIRECTIVE_ACTIVE = Metric(
+    name="penstock_directive_active", kind="gauge", labels=("objective", "kind"), help="1 while an objective that is missed has this done."
+)
+FLEET_TARGET_UNITS = Metric(
+    name="penstock_fleet_target_units", kind="gauge", labels=("fleet",),
+    help="GPUs (or slices) that should run of a fleet, while an objective asks to scale it down.",
+)  # fmt: skip
+IS_LEADER = Metric(name="penstock_is_leader", kind="gauge", help="1 where this host does what only one host does, else 0.")
+
 FROM_PROCESSES = (
     IN_FLIGHT, OUTSTANDING, CIRCUIT_OPEN, JOURNAL_LAG, JOURNAL_FAILURES, UNMETERED, STORE_UP, WORKER_RSS, CACHE_ENTRIES, CACHE_BYTES,
     FLEET_RENT, TRACES_SENT, TRACES_DROPPED,
+    BUDGET_SPENT_USD, BUDGET_LIMIT_USD, BUDGET_FORECAST_USD, BUDGET_SPENT_GPU_HOURS, BUDGET_LIMIT_GPU_HOURS, BUDGET_FORECAST_GPU_HOURS,
+    REFUSED_BUDGET, RESERVATION_EXCEEDED, ALERTS_UNDELIVERED, BOOK_UP, QUEUE_WAITING, SHED, OBJECTIVE_BURN_RATE, DIRECTIVE_ACTIVE,
+    FLEET_TARGET_UNITS, IS_LEADER,
 )  # fmt: skip
 """what the processes report of themselves at the moment of a scrape"""
 

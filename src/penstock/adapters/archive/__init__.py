@@ -9,7 +9,7 @@ from penstock.ports.archive import Archive, ArchiveError, Part
 
 if TYPE_CHECKING:
     from penstock.adapters.archive.places import Place
-    from penstock.adapters.stores.keys import Database
+    from penstock.adapters.stores.database import Database
     from penstock.ports.usage_store import UsageStore
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.adapters.stores.keys import Database
+from penstock.adapters.stores.database import Database
 from penstock.adapters.stores.reading import Reading
 from penstock.ports.archive import ArchiveError, Part
 

@@ -11,7 +11,7 @@ from penstock.adapters.archive import parquet
 from penstock.adapters.archive.parts import DAY_NS, Parts
 from penstock.adapters.archive.places import Place
 from penstock.adapters.stores.columns import NAMES
-from penstock.adapters.stores.keys import Database
+from penstock.adapters.stores.database import Database
 from penstock.ports.archive import ArchiveError, Part
 
 MANIFEST = "manifest.json"

@@ -10,7 +10,7 @@ from penstock.adapters.archive.duck import DuckReading
 from penstock.adapters.archive.parts import DAY_NS, sealed_parts
 from penstock.adapters.archive.places import Place
 from penstock.adapters.archive.snapshot import ArchivedSnapshot
-from penstock.adapters.stores.keys import Database
+from penstock.adapters.stores.database import Database
 from penstock.adapters.stores.snapshot import EmptySnapshot
 from penstock.domain.ledger.record import UsageRecord
 from penstock.ports.usage_store import Intake, Snapshot, UsageStore

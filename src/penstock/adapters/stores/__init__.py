@@ -7,6 +7,7 @@ so a report then shows what stands on the journal alone.
 from typing import TYPE_CHECKING
 
 from penstock.ports.cost_store import CostStore
+from penstock.ports.documents import Documents
 from penstock.ports.key_store import KeyStore
 from penstock.ports.usage_store import StoreError, UsageStore
 
@@ -36,6 +37,17 @@ def open_keys(url: str) -> KeyStore:
 
         return SqlKeys(SqliteDatabase(path))
     return SqlKeys(_postgres().PostgresDatabase(url))
+
+
+def open_documents(url: str) -> Documents:
+    """The documents in the same database. Raises `StoreError` as `open_store` does."""
+    from penstock.adapters.stores.documents import SqlDocuments
+
+    if path := _sqlite_path(url):
+        from penstock.adapters.stores.sqlite import SqliteDatabase
+
+        return SqlDocuments(SqliteDatabase(path))
+    return SqlDocuments(_postgres().PostgresDatabase(url))
 
 
 def open_costs(url: str) -> CostStore:

@@ -1,26 +1,19 @@
 """API keys in the store's database, on a connection per call: they are read every few seconds and written by hand."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from penstock.adapters.stores.snapshot import Reading
-from penstock.adapters.stores.sql import Dialect
+from penstock.adapters.stores.audit import document_of
+from penstock.adapters.stores.database import Database
+from penstock.adapters.stores.documents import insert_document
+from penstock.ports.audit_log import AuditEntry
 from penstock.ports.key_store import ApiKey
 
 _COLUMNS = ApiKey.__struct_fields__
-
-
-class Database(Protocol):
-    """What `SqliteDatabase` and `PostgresDatabase` have in common."""
-
-    dialect: Dialect
-
-    def reading(self) -> AbstractContextManager[Reading | None]: ...
-
-    def writing(self) -> AbstractContextManager[Any]: ...
+_LISTS = ("tags", "models", "tiers")
+"""kept as JSON"""
 
 
 class SqlKeys:
@@ -30,11 +23,11 @@ class SqlKeys:
         self._database = database
         self._mark = database.dialect.mark
 
-    def add(self, key: ApiKey) -> None:
+    def add(self, key: ApiKey, noted: AuditEntry | None = None) -> None:
         """Raises `StoreError`, also when the id or the hash is already there."""
-        marks = ", ".join([self._mark] * len(_COLUMNS))
         with self._database.writing() as db:
-            db.execute(f"INSERT INTO api_keys ({', '.join(_COLUMNS)}) VALUES ({marks})", _row(key))
+            self._insert(db, key)
+            self._note(db, noted)
 
     def all(self) -> list[ApiKey]:
         """Every key, oldest first. Raises `StoreError`."""
@@ -43,22 +36,48 @@ class SqlKeys:
                 return []
             return [_key(row) for row in reading.rows(f"SELECT {', '.join(_COLUMNS)} FROM api_keys ORDER BY created_ns, id")]
 
-    def revoke(self, key_id: str, revoked_ns: int) -> bool:
+    def revoke(self, key_id: str, revoked_ns: int, noted: AuditEntry | None = None) -> bool:
         mark = self._mark
         with self._database.writing() as db:
             sql = f"UPDATE api_keys SET revoked_ns = {mark} WHERE id = {mark} AND revoked_ns IS NULL"
-            return bool(db.execute(sql, (revoked_ns, key_id)).rowcount)
+            if not db.execute(sql, (revoked_ns, key_id)).rowcount:
+                return False
+            self._note(db, noted)
+        return True
+
+    def rotate(self, key_id: str, successor: ApiKey, until_ns: int, noted: AuditEntry | None = None) -> bool:
+        mark = self._mark
+        sql = (
+            f"UPDATE api_keys SET replaced_by = {mark}, rotated_ns = {mark}, "
+            f"expires_ns = CASE WHEN expires_ns < {mark} THEN expires_ns ELSE {mark} END "
+            f"WHERE id = {mark} AND revoked_ns IS NULL AND replaced_by IS NULL"
+        )
+        with self._database.writing() as db:
+            if not db.execute(sql, (successor.id, successor.created_ns, until_ns, until_ns, key_id)).rowcount:
+                return False
+            self._insert(db, successor)
+            self._note(db, noted)
+        return True
+
+    def _insert(self, db: Any, key: ApiKey) -> None:
+        marks = ", ".join([self._mark] * len(_COLUMNS))
+        db.execute(f"INSERT INTO api_keys ({', '.join(_COLUMNS)}) VALUES ({marks})", _row(key))
+
+    def _note(self, db: Any, noted: AuditEntry | None) -> None:
+        if noted is not None:
+            insert_document(db, self._mark, document_of(noted))
 
 
 def _row(key: ApiKey) -> tuple[Any, ...]:
     fields = msgspec.structs.asdict(key)
-    fields["tags"] = msgspec.json.encode(key.tags).decode()
-    fields["models"] = msgspec.json.encode(key.models).decode()
+    for name in _LISTS:
+        fields[name] = msgspec.json.encode(fields[name]).decode()
     return tuple(fields.values())
 
 
 def _key(row: Sequence[Any]) -> ApiKey:
-    fields = dict(zip(_COLUMNS, row, strict=True))
-    fields["tags"] = msgspec.json.decode(fields["tags"])
-    fields["models"] = msgspec.json.decode(fields["models"])
+    """A key of an older penstock has neither tiers nor an account."""
+    fields = {name: value for name, value in zip(_COLUMNS, row, strict=True) if value is not None}
+    for name in _LISTS:
+        fields[name] = msgspec.json.decode(fields.get(name, "[]"))
     return msgspec.convert(fields, ApiKey)

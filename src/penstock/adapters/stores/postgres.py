@@ -18,6 +18,7 @@ from psycopg.types.string import TextLoader
 from penstock.adapters.stores.columns import NAMES, Row, row_of, storable
 from penstock.adapters.stores.cost_tables import cost_tables, put_marks, worked_hours
 from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, put_fresh
+from penstock.adapters.stores.documents import document_tables
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import SCHEMA_VERSION, Dialect, missing_columns, newer_schema, put_offset, put_reservation, tables
 from penstock.domain.ledger.record import UsageRecord
@@ -101,8 +102,7 @@ class PostgresDatabase:
             older = version is not None and version < SCHEMA_VERSION
             if older:  # first of all: a writer holds this row before it takes hold of any other
                 db.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
-            present = db.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'records'::regclass AND attnum > 0").fetchall()
-            for statement in missing_columns(POSTGRES, {name for (name,) in present}):
+            for statement in (*document_tables(POSTGRES), *missing_columns(POSTGRES, lambda table: _columns(db, table))):
                 db.execute(statement)
             if older:
                 self._begin_cubes(db)
@@ -182,6 +182,11 @@ class PostgresDatabase:
         """Raises `StoreError` for a schema that this version does not know."""
         if version is not None and version > SCHEMA_VERSION:
             raise newer_schema(self.name, version)
+
+
+def _columns(db: Connection, table: str) -> set[str]:
+    found = db.execute("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0", (table,)).fetchall()
+    return {name for (name,) in found}
 
 
 class PostgresReading:

@@ -86,10 +86,18 @@ class Dialect(msgspec.Struct, frozen=True):
     """how an error reads of a sum that leaves 64 bits; None where sums are as large as they must be"""
 
 
+KEY_COLUMNS: tuple[tuple[str, Kind], ...] = (
+    ("name", "text"), ("tiers", "text"), ("requests", "text"), ("tokens", "text"), ("concurrent", "int"), ("budget", "text"),
+    ("account", "text"), ("rotated_ns", "int"), ("replaced_by", "text"), ("replaces", "text"),
+)  # fmt: skip
+"""of `api_keys`, beside those that it had at first; each may be empty"""
+
+
 def tables(dialect: Dialect) -> list[str]:
     """Statements that create what is missing; running them again changes nothing."""
     integer, text = dialect.kinds["int"], dialect.kinds["text"]
     columns = ", ".join(_column(dialect, name, kind) for name, kind in COLUMNS)
+    of_keys = ", ".join(f"{name} {dialect.kinds[kind]}" for name, kind in KEY_COLUMNS)
     return [
         f"CREATE TABLE IF NOT EXISTS schema_version (version {integer} NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS records ({columns}, PRIMARY KEY (id))",
@@ -97,13 +105,19 @@ def tables(dialect: Dialect) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS reservations (id {text} PRIMARY KEY, writer {text} NOT NULL, payload {text} NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS journal_offsets (segment {text} PRIMARY KEY, byte_offset {integer} NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS api_keys (id {text} PRIMARY KEY, prefix {text} NOT NULL, sha256 {text} NOT NULL UNIQUE, "
-        f"created_ns {integer} NOT NULL, tags {text} NOT NULL, models {text} NOT NULL, expires_ns {integer}, revoked_ns {integer})",
+        f"created_ns {integer} NOT NULL, tags {text} NOT NULL, models {text} NOT NULL, expires_ns {integer}, revoked_ns {integer}, "
+        f"{of_keys})",
     ]
 
 
-def missing_columns(dialect: Dialect, present: set[str]) -> list[str]:
-    """Statements that add the columns of fields newer than the table: additive changes need no version of their own."""
-    return [f"ALTER TABLE records ADD COLUMN {_column(dialect, name, kind)}" for name, kind in COLUMNS if name not in present]
+def missing_columns(dialect: Dialect, present: Callable[[str], set[str]]) -> list[str]:
+    """Statements that add the columns of fields newer than their table, whose columns `present` tells: additive changes need no
+    version of their own."""
+    of_records, of_keys = present("records"), present("api_keys")
+    records = [_column(dialect, name, kind) for name, kind in COLUMNS if name not in of_records]
+    keys = [f"{name} {dialect.kinds[kind]}" for name, kind in KEY_COLUMNS if name not in of_keys]
+    added = [("records", column) for column in records] + [("api_keys", column) for column in keys]
+    return [f"ALTER TABLE {table} ADD COLUMN {column}" for table, column in added]
 
 
 def newer_schema(where: str, version: int) -> StoreError:
@@ -123,7 +137,10 @@ def insert_records(dialect: Dialect) -> str:
 
 def put_reservation(dialect: Dialect) -> str:
     m = dialect.mark
-    return f"INSERT INTO reservations (id, writer, payload) VALUES ({m}, {m}, {m}) ON CONFLICT (id) DO NOTHING"
+    return (
+        f"INSERT INTO reservations (id, writer, payload) VALUES ({m}, {m}, {m}) "
+        "ON CONFLICT (id) DO UPDATE SET payload = excluded.payload"  # a request that is tried again holds more
+    )
 
 
 def put_offset(dialect: Dialect) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from penstock.adapters.stores.columns import Row, row_of, storable
 from penstock.adapters.stores.cost_tables import cost_tables, put_marks, worked_hours
 from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, put_fresh
+from penstock.adapters.stores.documents import document_tables
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import (
     SCHEMA_VERSION,
@@ -97,11 +98,11 @@ class SqliteDatabase:
             version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0]
             self.check_version(version)
             older = version is not None and version < SCHEMA_VERSION
-            for statement in (*(drop_cubes() if older else ()), *cube_tables(SQLITE), *cost_tables(SQLITE)):
+            for statement in (*(drop_cubes() if older else ()), *cube_tables(SQLITE), *cost_tables(SQLITE), *document_tables(SQLITE)):
                 db.execute(statement)
             if version is None:
                 db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
-            for statement in missing_columns(SQLITE, {row[1] for row in db.execute("PRAGMA table_info(records)")}):
+            for statement in missing_columns(SQLITE, lambda table: {row[1] for row in db.execute(f"PRAGMA table_info({table})")}):
                 db.execute(statement)
             if older:
                 put_cubes(db, 0)
