@@ -77,14 +77,17 @@ class Child:
 class Supervisor:
     """Runs one Penstock on this host until it is told to stop."""
 
-    def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, log: Callable[[str], None], begin: Callable[[], None] = lambda: None) -> None:
+        """`begin` is called once nobody else runs on this journal, before any child; it may raise."""
         self._settings = settings
         self._log = log
+        self._begin = begin
         self._stopping = False
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Blocks until SIGTERM or SIGINT. `ready` is told the address once it is bound. Raises `StartError`."""
         lock = _lock(Path(self._settings.server.journal), self._log)
+        self._begin()
         sock = _bind(self._settings.server.listen)
         engines = self._simulated_engines()
         children = [Child("the controller", self._starter("controller", None, lock))]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import bootstrap
+from penstock.bootstrap.audit import console_tables, open_papers
 from penstock.config.load import parse
 from penstock.config.settings import Settings
 from penstock.console.access import Access
@@ -189,6 +190,8 @@ def console(settings: Settings, *, key: str | None = None, listen: str | None = 
     async def main() -> None:
         tail, stop = Tail(), asyncio.Event()
         logged: list[str] = []
+        access = Access(key, listen or settings.server.listen)
+        posts, reads = console_tables(settings, access)
         made = Console(
             settings,
             lambda: bootstrap.open_reading(settings),
@@ -197,8 +200,11 @@ def console(settings: Settings, *, key: str | None = None, listen: str | None = 
             price_source="the config",
             gauges=lambda: gauges,
             tail=tail,
-            access=Access(key, listen or settings.server.listen),
+            access=access,
+            papers=open_papers(settings),
             log=logged.append,
+            posts=posts,
+            reads=reads,
         )
         with socket.create_server(("127.0.0.1", 0)) as sock:
             server = await serve(made.answer, sock=sock)

@@ -1,7 +1,7 @@
 """The data plane in this process: a gateway wired from config text, on a real socket, its journal in memory, clients of bare bytes.
 
-`rig` checks at its end what must hold after any traffic: nothing in flight, no call outstanding, exactly one record for each
-reservation, no error inside Penstock.
+`rig` checks at its end what must hold after any traffic: nothing in flight, no call outstanding, no place taken, exactly one record
+for each reservation, no error inside Penstock.
 """
 
 import asyncio
@@ -22,6 +22,9 @@ import uvloop
 from penstock import bootstrap
 from penstock.adapters.caches.memory import MemoryCache
 from penstock.adapters.upstreams.api import ApiUpstream
+from penstock.bootstrap.sharing import open_book
+from penstock.bootstrap.spending import open_spending
+from penstock.config.accounts import cap_accounts, key_cap
 from penstock.config.load import absolute, parse
 from penstock.config.settings import Settings
 from penstock.domain.ledger.record import Reservation, UsageRecord
@@ -29,10 +32,12 @@ from penstock.domain.routing.rules import RuleBook, RuleLaw
 from penstock.gateway.gateway import Counters, Gateway
 from penstock.gateway.http import Front, wire_refusal
 from penstock.gateway.keys import KeyRing
+from penstock.gateway.lanes import Lanes
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.speech import Speech
 from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
+from penstock.ports.budget_book import BudgetBook
 from penstock.ports.journal import JournalError
 from penstock.ports.key_store import ApiKey
 from penstock.wire.connection import Limits
@@ -130,8 +135,11 @@ class NoController:
 class Rig:
     """A gateway under test."""
 
-    def __init__(self, gateway: Gateway, journal: MemoryJournal, keys: list[ApiKey], log: list[str], server: Server, port: int) -> None:
+    def __init__(
+        self, gateway: Gateway, journal: MemoryJournal, keys: list[ApiKey], log: list[str], server: Server, port: int, book: BudgetBook
+    ) -> None:
         self.gateway = gateway
+        self.book = book
         self.journal = journal
         self.keys = keys
         self.log = log
@@ -180,6 +188,11 @@ class Rig:
         if not self.gateway.counters.journal_failures:
             assert {reservation.id for reservation in self.journal.reservations} <= set(ids), "a reservation has no record"
         assert not [line for line in self.log if "failed inside Penstock" in line], self.log
+        assert self.gateway.purses is not None
+        assert not any(purse.held for purse in self.gateway.purses.all()), "what a request held was not given back"
+        lanes = [self.gateway.lanes.of(name) for name in self.gateway.settings.upstreams]
+        assert not any(lane.taken for lane in lanes if lane is not None), "a place at an upstream was not given back"
+        assert not any(self.gateway.lanes.gauges()["queue"].values()), "somebody still waits for a place"
 
     def outstanding(self) -> int:
         return sum(count for _, _, count in self.gateway.upstreams.gauges(time.monotonic())["upstream_outstanding"])
@@ -190,33 +203,59 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    config: str, *, environ: Mapping[str, str] | None = None, keys: Sequence[ApiKey] = (), limits: Limits | None = None
+    config: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    keys: Sequence[ApiKey] = (),
+    limits: Limits | None = None,
+    spent: Mapping[str, int] | None = None,
 ) -> AsyncIterator[Rig]:
-    """A running gateway with this config."""
+    """A running gateway with this config. `spent`: nano-USD that the ledger has of budgets, by name; None: the caps stay closed."""
     with tempfile.TemporaryDirectory() as folder:
         settings = absolute(parse(config, {}), Path(folder))
-    known, log, journal = list(keys), list[str](), MemoryJournal()
-    upstreams = {name: _upstream(name, settings, environ or {}) for name in settings.upstreams}
-    gateway = _gateway(settings, upstreams, journal, KeyRing(lambda: list(known), log.append), log)
-    await gateway.keys.refresh()
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as sock:
-        limits = limits or Limits(max_body=settings.server.max_body)
-        server = await serve(Front(gateway, NoController()), sock=sock, limits=limits, on_refusal=wire_refusal)
-        running = Rig(gateway, journal, known, log, server, sock.getsockname()[1])
-        try:
-            yield running
-            await running.settled()
-        finally:
-            await server.drain(0.1)
-            for connection in list(server.connections):
-                connection.abort()
-            for upstream in upstreams.values():
-                await upstream.close()
-            await asyncio.sleep(0)
+        Path(settings.server.journal).mkdir()
+        known, log, journal = list(keys), list[str](), MemoryJournal()
+        upstreams = {name: _upstream(name, settings, environ or {}) for name in settings.upstreams}
+        gateway = _gateway(settings, upstreams, journal, KeyRing(lambda: list(known), log.append), log)
+        book = await _opened_book(settings, gateway, keys, spent)
+        await gateway.keys.refresh()
+        with socket.create_server(("127.0.0.1", 0), backlog=256) as sock:
+            limits = limits or Limits(max_body=settings.server.max_body)
+            server = await serve(Front(gateway, NoController()), sock=sock, limits=limits, on_refusal=wire_refusal)
+            running = Rig(gateway, journal, known, log, server, sock.getsockname()[1], book)
+            assert gateway.purses is not None
+            ticks = asyncio.create_task(gateway.purses.keep_even())
+            try:
+                yield running
+                await running.settled()
+            finally:
+                ticks.cancel()
+                await server.drain(0.1)
+                for connection in list(server.connections):
+                    connection.abort()
+                for upstream in upstreams.values():
+                    await upstream.close()
+                await gateway.purses.leave()
+                await book.close()
+
+
+async def _opened_book(settings: Settings, gateway: Gateway, keys: Sequence[ApiKey], spent: Mapping[str, int] | None) -> BudgetBook:
+    """The book as the controller leaves it: every cap open, with what was spent before."""
+    book = open_book(settings)
+    assert gateway.purses is not None
+    await gateway.purses.register()
+    timezone = settings.server.timezone
+    accounts = [*cap_accounts(settings), *(key_cap(key.account, key.budget, timezone) for key in keys if key.budget is not None)]
+    for account in accounts if spent is not None else ():
+        now_ns = time.time_ns()
+        before = {account.law.span(now_ns).begin: spent.get(account.name, 0)} if spent is not None else {}
+        assert await book.open(account.id, before, [gateway.name], now_ns)
+    return book
 
 
 def _gateway(settings: Settings, upstreams: Mapping[str, ApiUpstream], journal: MemoryJournal, keys: KeyRing, log: list[str]) -> Gateway:
     baseline, exact = settings.server.baseline, settings.cache.exact
+    spending = open_spending(settings, "worker-1", log.append)
     return Gateway(
         settings=settings,
         targets=Targets(settings),
@@ -229,11 +268,16 @@ def _gateway(settings: Settings, upstreams: Mapping[str, ApiUpstream], journal: 
             {name: each.retries for name, each in settings.upstreams.items()},
             {name: each.stream_usage == "auto" for name, each in settings.upstreams.items()},
         ),
+        lanes=Lanes(settings.upstreams, settings.queue, settings.server.workers),
         speech=Speech(settings.upstreams),
         journal=journal,
         log=log.append,
         counters=Counters(),
         baseline=settings.tiers[baseline].model if baseline is not None else None,
+        name="worker-1",
+        purses=spending.purses,
+        caps=spending.caps,
+        rates=spending.rates,
     )
 
 

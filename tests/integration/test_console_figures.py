@@ -105,12 +105,13 @@ def test_any_flow_can_be_drawn(total: float, amounts: tuple[float, ...]) -> None
         assert "nan" not in svg and "inf" not in svg
 
 
-def test_idle_rent_is_told_beside_the_plan_and_adds_up_to_what_bills_say(rig: Rig) -> None:
+def test_idle_rent_counts_in_the_plan_and_adds_up_to_what_bills_say(rig: Rig) -> None:
     month = asked(rig, "/today.json")["month"]
     fleet = asked(rig, month["link"].replace("/fleet", "/fleet.json"))
     assert Decimal(month["idle_usd"]) == pytest.approx(Decimal(fleet["idle_usd"]), rel=Decimal("0.001"))
-    assert month["beside"].startswith("requests only; $")
-    assert "Spend is of requests only; $" in rig.page("/")
+    assert Decimal(month["spent_usd"]) - Decimal(month["by_requests_usd"]) == pytest.approx(Decimal(month["idle_usd"]), rel=Decimal("0.2"))
+    assert month["beside"].startswith("$") and "of it without a request" in month["beside"]
+    assert f"{month['period']} $" in rig.page("/") and "of it without a request" in rig.page("/")
 
 
 @pytest.mark.parametrize("rule", ["separate", "proportional", "even"])

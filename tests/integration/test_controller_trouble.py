@@ -18,6 +18,7 @@ from penstock.finops.intake import pending
 from penstock.finops.metrics import MetricsAggregator
 from penstock.gateway import keys, worker
 from penstock.gateway.keys import KeyRing
+from penstock.gateway.standing import Standing
 from penstock.ports.journal import JournalError
 from penstock.ports.key_store import ApiKey
 from tests.ledger_entries import record
@@ -139,7 +140,7 @@ def test_reports_go_on_whatever_happens_to_one(monkeypatch: pytest.MonkeyPatch) 
     class Link:
         tries = 0
 
-        async def report(self, gauges: object) -> None:
+        async def report(self, gauges: object, hear: object) -> None:
             self.tries += 1
             if self.tries <= 3:
                 raise OSError(errno.EMFILE, "too many open files")
@@ -147,7 +148,7 @@ def test_reports_go_on_whatever_happens_to_one(monkeypatch: pytest.MonkeyPatch) 
             await asyncio.Event().wait()
 
     class Gateway:
-        pass
+        standing = Standing()
 
     async def scenario() -> None:
         gateway: Any = Gateway()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -20,6 +20,8 @@ from penstock.adapters.stores import open_costs, open_store
 from penstock.config.settings import Settings
 from penstock.console.access import Access
 from penstock.console.app import Console
+from penstock.console.context import Papers
+from penstock.console.recording import record_posts
 from penstock.domain.ledger.entries import Close, Entry
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.ledger.record import UsageRecord
@@ -173,6 +175,10 @@ class Web:
             connection.close()
 
 
+PAPERS = cast(Papers, None)
+"""nothing here looks into them"""
+
+
 @contextmanager
 def web(recorder: Recorder | None, key: str | None = None, listen: str = "127.0.0.1:4100") -> Iterator[Web]:
     started = threading.Event()
@@ -182,7 +188,8 @@ def web(recorder: Recorder | None, key: str | None = None, listen: str = "127.0.
         stop = asyncio.Event()
         console = Console(
             Settings(version=1), dict, dict, runs=lambda fleet: None,  # type: ignore[arg-type]
-            price_source="", gauges=dict, tail=Tail(), access=Access(key, listen), log=lambda line: None, record=recorder,
+            price_source="", gauges=dict, tail=Tail(), access=Access(key, listen), log=lambda line: None, papers=PAPERS,
+            posts=record_posts(recorder) if recorder is not None else {},
         )  # fmt: skip
         with socket.create_server(("127.0.0.1", 0)) as sock:
             server = await serve(console.answer, sock=sock)

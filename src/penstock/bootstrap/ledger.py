@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from penstock.finops.books import Books
     from penstock.finops.sealing import Sealer
     from penstock.ports.cost_store import CostStore
+    from penstock.ports.documents import Documents
     from penstock.ports.journal import JournalReader
     from penstock.ports.key_store import KeyStore
     from penstock.ports.usage_store import Snapshot, UsageStore
@@ -42,6 +43,13 @@ def open_keys(settings: Settings) -> "KeyStore":
     from penstock.adapters.stores import open_keys
 
     return open_keys(settings.server.store)
+
+
+def open_documents(settings: Settings) -> "Documents":
+    """The small documents that hosts share. Raises `StoreError`."""
+    from penstock.adapters.stores import open_documents
+
+    return open_documents(settings.server.store)
 
 
 def open_costs(settings: Settings) -> "CostStore":

@@ -15,10 +15,11 @@ def register(app: typer.Typer) -> None:
 
 def serve(config: ConfigOption = CONFIG_FILE, quiet: QuietOption = False) -> None:
     """Run the gateway until Ctrl-C or SIGTERM; what is in flight is finished first."""
-    from penstock.bootstrap import log, open_store, open_traces
+    from penstock.bootstrap import begin_sharing, log, open_store, open_traces
     from penstock.config.checks import problems, serve_obstacles
     from penstock.config.load import load
     from penstock.config.problems import ConfigError
+    from penstock.ports.budget_book import BookError
     from penstock.supervisor import StartError, Supervisor
 
     settings = load(config, os.environ)
@@ -38,6 +39,6 @@ def serve(config: ConfigOption = CONFIG_FILE, quiet: QuietOption = False) -> Non
         sys.stderr.flush()
 
     try:
-        Supervisor(settings, (lambda message: None) if quiet else log).run(ready)
-    except StartError as error:
+        Supervisor(settings, (lambda message: None) if quiet else log, lambda: begin_sharing(settings)).run(ready)
+    except (StartError, BookError) as error:
         raise CommandError(str(error), error.hint, FAILED) from None

@@ -5,9 +5,11 @@ It may die and come back at any time: what it has taken in stands in the store, 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 import orjson
 
 from penstock.domain.ledger.record import UsageRecord
@@ -15,6 +17,7 @@ from penstock.finops.chores import Chores
 from penstock.finops.intake import Intaker
 from penstock.finops.live import Tail
 from penstock.finops.metrics import Gauges, MetricsAggregator
+from penstock.ports.directives import Directive
 from penstock.ports.journal import Chunk, JournalError, JournalReader
 from penstock.ports.traces import Traces
 from penstock.ports.usage_store import StoreError, UsageStore
@@ -26,13 +29,17 @@ IDLE_S = 0.5
 """between passes: a delivery of many records costs the store far less than many small ones"""
 FULL_PASS = 5000
 CHORES_S = 1.0
+DIRECTIVES_S = 2.0
 LONGEST_PAUSE_S = 10.0
 WORKER_SILENT_S = 5.0
 _JSON = [(b"content-type", b"application/json")]
 _PROMETHEUS = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 Pages = Callable[[Request, Responder], Awaitable[None]]
+Refused = tuple[int, str, str]
+"""a status (401, 403), what is wrong and what would help"""
 
 _BY_REPLICA = {"upstream_outstanding": "penstock_upstream_outstanding", "circuit_open": "penstock_circuit_open"}
+_BY_SLA = {"queue": "penstock_queue_waiting", "shed": "penstock_shed_total"}
 
 
 class _Journal:
@@ -79,15 +86,29 @@ class Controller:
         also: Callable[[], Gauges] = dict,
         tail: Tail | None = None,
         chores: Chores | None = None,
+        directives: Callable[[int], Sequence[Directive]] | None = None,
+        refuse_metrics: Callable[[Request], Refused | None] = lambda request: None,
+        observers: Sequence[Callable[[Sequence[UsageRecord]], None]] = (),
     ) -> None:
-        """`traces` and `tail` get every record once; `chores` are done beside the intake; `also` is read at every scrape, beside what
-        the workers say."""
+        """`traces`, `tail` and `observers` get every record once; `chores` are done beside the intake; `also` is read at every scrape,
+        beside what the workers say; `directives` tells those that stand at an instant, for the workers, and may raise `StoreError`;
+        `refuse_metrics` says who may not read `/metrics`."""
         self._new: list[UsageRecord] = []
         self._journal = _Journal(reader, log)
         self._intaker = Intaker(self._journal, store, self._new.extend)
         self._metrics = metrics
         self._traces, self._also, self._tail = traces, also, tail
         self._chores = chores if chores is not None else Chores((), log)
+        self._directives = directives
+        self._refuse_metrics, self._observers = refuse_metrics, observers
+        self.delivered = False
+        """it has ended, and all that stood on the journal is in the store"""
+        self.passes = 0
+        """how often all that stood on the journal has been taken in"""
+        self.may_be_ready: Callable[[], bool] = lambda: True
+        """what else must be true before this host takes requests"""
+        self._standing: bytes | None = None
+        """the directives as JSON, as last read; None: not read yet"""
         self.pages: Pages | None = None
         """answers every address that is not the controller's own; set before `run`, for pages look at the gauges"""
         self._log = log
@@ -98,7 +119,7 @@ class Controller:
     async def run(self, unix_path: str, stop: asyncio.Event) -> None:
         """Serves its pages on a local socket and takes in until `stop`; then takes in what is left."""
         server = await serve(self._answer, unix_path=unix_path)
-        chores = asyncio.create_task(self._do_chores_until(stop))
+        chores = asyncio.gather(self._do_chores_until(stop), self._read_directives_until(stop))
         try:
             await self._take_in_until(stop)
         finally:
@@ -116,6 +137,8 @@ class Controller:
                     self._traces.take(self._new)
                 if self._tail is not None:
                     self._tail.publish(self._new)
+                for observe in self._observers:
+                    observe(self._new)
                 self._new.clear()
             except StoreError as error:
                 if self._store_up or pause == IDLE_S:
@@ -128,10 +151,13 @@ class Controller:
                 if not self._store_up and pause > IDLE_S:
                     self._log("the store takes in again")
                 self._store_up, pause = True, IDLE_S
-                self._ready = self._ready or (self._intaker.caught_up and self._journal.whole)
+                whole = self._intaker.caught_up and self._journal.whole
+                self.passes += whole
+                self._ready = self._ready or (whole and self.may_be_ready())
                 if taken >= FULL_PASS:
                     continue
                 if stopping and not taken:
+                    self.delivered = whole
                     return
             await _sleep_or_stop(stop, pause)
 
@@ -141,6 +167,13 @@ class Controller:
             busy = self._intaker.caught_up and await asyncio.to_thread(self._chores.turn, time.time_ns())
             if not busy:
                 await _sleep_or_stop(stop, CHORES_S)
+
+    async def _read_directives_until(self, stop: asyncio.Event) -> None:
+        """Another host may have begun or ended one. While the store is away, workers keep what they know until it ends by itself."""
+        while self._directives is not None and not stop.is_set():
+            with suppress(StoreError):  # the intake and the chores say that the store is away
+                self._standing = msgspec.json.encode(await asyncio.to_thread(self._directives, time.time_ns()))
+            await _sleep_or_stop(stop, DIRECTIVES_S)
 
     def _step(self) -> int:
         try:
@@ -154,9 +187,14 @@ class Controller:
         if path == "/-/worker" and request.method == "POST":
             gauges = orjson.loads(request.body)
             self._workers = self._speaking() | {gauges["worker"]: (time.monotonic(), gauges)}
-            responder.send(200, _JSON, orjson.dumps({"ready": self._ready}))
+            told: dict[str, Any] = {} if self._standing is None else {"directives": orjson.Fragment(self._standing)}
+            responder.send(200, _JSON, orjson.dumps({"ready": self._ready, **told}))
         elif path == "/metrics":
-            responder.send(200, _PROMETHEUS, self._metrics.render(self.gauges()))
+            refused = self._refuse_metrics(request)
+            if refused is None:
+                responder.send(200, _PROMETHEUS, self._metrics.render(self.gauges()))
+            else:
+                _refuse(responder, *refused)
         elif path == "/readyz":
             state = "ready" if self._ready else "taking in the journal"
             responder.send(200 if self._ready else 503, _JSON, orjson.dumps({"status": state}))
@@ -182,18 +220,39 @@ class Controller:
                 ("penstock_journal_failures_total", (name,), worker["journal_failures"]),
                 ("penstock_unmetered_requests_total", (name,), worker["unmetered_requests"]),
                 ("penstock_worker_rss_bytes", (name,), worker["rss_bytes"]),
-                ("penstock_cache_entries", (), cache.get("entries", 0)),
-                ("penstock_cache_bytes", (), cache.get("bytes", 0)),
+                ("penstock_reservation_exceeded_total", (), worker["reservations_exceeded"]),
+                ("penstock_cache_entries", (), cache.get("entries")),  # none of a cache that hosts share
+                ("penstock_cache_bytes", (), cache.get("bytes")),
             ):
-                gauges.setdefault(metric, []).append((labels, float(value)))
+                if value is not None:
+                    gauges.setdefault(metric, []).append((labels, float(value)))
             for key, metric in _BY_REPLICA.items():
                 gauges.setdefault(metric, []).extend(((upstream, replica), float(value)) for upstream, replica, value in worker[key])
+            for key, metric in _BY_SLA.items():
+                gauges.setdefault(metric, []).extend(((sla,), float(value)) for sla, value in worker[key].items())
+        gauges["penstock_refused_budget_total"] = [((budget,), float(count)) for budget, count in self.refused().items()]
+        if books := [bool(worker["book_up"]) for _, worker in self._speaking().values()]:
+            gauges["penstock_book_up"] = [((), float(all(books)))]
         return gauges
+
+    def refused(self) -> dict[str, int]:
+        """Requests that the workers of this host have refused, by budget."""
+        refused: dict[str, int] = {}
+        for _, worker in self._speaking().values():
+            for budget, count in worker["refused_budget"].items():
+                refused[budget] = refused.get(budget, 0) + count
+        return refused
 
     def _speaking(self) -> dict[str, tuple[float, Mapping[str, Any]]]:
         """The workers that have not fallen silent. The dictionary itself is never changed, only replaced."""
         since = time.monotonic() - WORKER_SILENT_S
         return {name: heard for name, heard in self._workers.items() if heard[0] > since}
+
+
+def _refuse(responder: Responder, status: int, message: str, hint: str) -> None:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": None, "hint": hint}
+    challenge = [(b"www-authenticate", b'Bearer realm="Penstock metrics"')] if status == 401 else []
+    responder.send(status, [*_JSON, *challenge], orjson.dumps({"error": error}))
 
 
 async def _sleep_or_stop(stop: asyncio.Event, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """What `/metrics` shows of the moment beside the records and the workers: the rent of fleets, and what became of traces."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from penstock.config.fleets import fleet_plan
 from penstock.config.hardware import Fleet
@@ -34,3 +34,15 @@ class Momentary:
             gauges[TRACES_SENT.name] = [((), float(self._traces.sent))]
             gauges[TRACES_DROPPED.name] = [((), float(self._traces.dropped))]
         return gauges
+
+
+def together(*sources: Callable[[], Gauges]) -> Callable[[], Gauges]:
+    """Several sources as one; each metric is told by one of them."""
+
+    def gauges() -> Gauges:
+        found: dict[str, Sequence[tuple[tuple[str, ...], float]]] = {}
+        for source in sources:
+            found.update(source())
+        return found
+
+    return gauges

@@ -1,4 +1,4 @@
-"""The line to the controller of this host: console paths go over, gauges go over, and readiness comes back.
+"""The line to the controller of this host: console paths go over, gauges go over; readiness and directives come back.
 
 The data plane never waits for the controller to serve a model call; when the controller is away, only these pages are. Answers
 are passed through piece by piece: a client that is slow slows the controller, one that goes away ends its work.
@@ -6,13 +6,15 @@ are passed through piece by piece: a client that is slow slows the controller, o
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import orjson
 
 from penstock.gateway.refusal import Refusal
+from penstock.ports.directives import Directive
 from penstock.wire.client import Answer, Pool, WireError
 from penstock.wire.message import HOP_BY_HOP, Request, header_lines
 from penstock.wire.responder import Responder
@@ -90,13 +92,16 @@ class ControllerLink:
             answer.close()
             answer.end(WireError("reset", "this worker stops"))
 
-    async def report(self, gauges: Callable[[], dict[str, Any]]) -> None:
-        """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in."""
+    async def report(self, gauges: Callable[[], dict[str, Any]], hear: Callable[[Sequence[Directive]], None]) -> None:
+        """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in, and (`hear`)
+        which directives stand. A controller that does not know them yet says nothing of them."""
         while True:
             try:
                 answer = await self._pool.send(_message("POST", GAUGES_PATH, b"host: controller\r\n", orjson.dumps(gauges())))
                 state = orjson.loads(await answer.read())
                 self.ready = self.ready or bool(state.get("ready"))
+                if "directives" in state:
+                    hear(msgspec.convert(state["directives"], tuple[Directive, ...]))
             except (WireError, orjson.JSONDecodeError):
                 pass  # the controller is away or restarting: its pages say so, and the next report comes in a second
             await asyncio.sleep(REPORT_S if self.ready else 0.05)

@@ -1,8 +1,10 @@
 """One request on its way: what is known of it so far. Steps fill it in order; `settle` reads it."""
 
+import re
 import time
+from collections.abc import Sequence
 from random import getrandbits
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -11,9 +13,11 @@ from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import Attempt, CacheOutcome, Outcome
 from penstock.domain.ledger.request_id import RANDOM_BITS, request_id
 from penstock.gateway.heads import Heads, read_heads
+from penstock.gateway.purses import Held, Purse
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.targets import Candidate, Target
 from penstock.ports.cache import CachedAnswer
+from penstock.ports.key_store import ApiKey
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
@@ -26,6 +30,8 @@ UNWORKED = frozenset({"/v1/messages/count_tokens", "/v1/responses/input_tokens"}
 LOOKING = frozenset({"GET", "HEAD", "DELETE"})
 """methods that make no model work; a stored response that is looked at shows usage that was metered when it was made"""
 
+FREE: Final = re.compile(r"/v1/(files|uploads(/[\w-]+/(parts|complete|cancel))?|(batches|messages/batches|responses)/[\w-]+/cancel)")
+"""other passed-through paths that no provider takes money for: what is uploaded, and what is called off"""
 UNFINISHED = ("queued", "in_progress")
 """statuses of a response that is still being made"""
 
@@ -84,23 +90,44 @@ class Exchange(msgspec.Struct):
     # who and what for
     tags: dict[str, str] = {}
     key_id: str | None = None
+    key: ApiKey | None = None
     scope: tuple[str, ...] = ()
     sla: str | None = None
+    tenant: str = ""
+    """who waits its turn with others of its class: the key's `tenant` tag, else the key, else the team"""
     target: Target | None = None
     permitted: frozenset[str] | None = None
+    """upstreams that the rules leave; None: any"""
+    tiers: frozenset[str] | None = None
+    """tiers that the key is for; None: any, and models without one"""
 
     # what it may cost
     reserved: int | None = None
     worst_tokens: Tokens | None = None
+    caps: Sequence[Purse] = ()
+    """of the hard caps that it falls under"""
+    held: Sequence[Held] = ()
+    """what it holds of them"""
+    rates: Sequence[Purse] = ()
+    """of the rate limits that it falls under"""
+    journaled: Candidate | None = None
+    """whom the reservation on the journal names; None: there is none"""
+    rated: Sequence[Held] = ()
 
     # how it is answered
     cache: CacheOutcome = "bypass"
     cache_key: bytes | None = None
     hit: CachedAnswer | None = None
+    waited_s: float = 0.0
+    """how long it has waited for places at upstreams; endless: it may wait no more"""
     complexity: float | None = None
     plan: tuple[Candidate, ...] = ()
     primary: Candidate | None = None
     """the strategy's choice, permitted or not"""
+    steered: str | None = None
+    """what sent it to another model than its route did: `budget:<name>`, or the id of a directive"""
+    steered_from: str | None = None
+    """the model that would have been asked first otherwise"""
     candidate: Candidate | None = None
     called_at: str | None = None
     """the endpoint at which the upstream was called, where it is not the client's: the answer comes in its dialect"""
@@ -120,6 +147,8 @@ class Exchange(msgspec.Struct):
     """the last bytes of a stream, held until its record is on the journal"""
     stream_events: int = 0
     """events of a stream that carried something: what its output is estimated from when no usage came"""
+    stream_text: int = 0
+    """bytes of text that a stream brought, nearly: see `TextSeen`"""
     kept: bytes | None = None
     """all events of a complete stream, without usage and `[DONE]`, for the cache"""
     status: int = 0
@@ -140,6 +169,15 @@ class Exchange(msgspec.Struct):
     response_model: str | None = None
     first_token_at: float | None = None
 
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether no model works for such a call, whatever is answered."""
+        return self.endpoint in UNWORKED or self.request.method in LOOKING or FREE.fullmatch(self.endpoint) is not None
+
+    def may_use(self, upstream: str, tier: str | None) -> bool:
+        """Whether rules and key let this upstream answer, under this tier."""
+        return (self.permitted is None or upstream in self.permitted) and (self.tiers is None or tier in self.tiers)
+
     def begin_try(self, candidate: Candidate, replica: str) -> None:
         """Names who is asked next; nothing that an earlier try said may be taken for this one's."""
         self.candidate, self.replica = candidate, replica
@@ -147,7 +185,7 @@ class Exchange(msgspec.Struct):
         self.service_tier = self.first_token_at = None
         self.calls = {}
         self.worked = self.usage_begun = False
-        self.stream_events = 0
+        self.stream_events = self.stream_text = 0
         if not self.route or self.route[-1] != candidate.label:
             self.route.append(candidate.label)
 

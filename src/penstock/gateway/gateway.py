@@ -7,8 +7,13 @@ import msgspec
 from penstock.config.settings import Settings
 from penstock.domain.prices.book import PriceBook
 from penstock.domain.routing.rules import RuleBook
+from penstock.gateway.accounts import Caps
 from penstock.gateway.keys import KeyRing
+from penstock.gateway.lanes import Lanes
+from penstock.gateway.purses import Purses
+from penstock.gateway.rates import Rates
 from penstock.gateway.speech import Speech
+from penstock.gateway.standing import Standing
 from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
 from penstock.ports.cache import Cache
@@ -21,6 +26,10 @@ class Counters(msgspec.Struct):
     in_flight: int = 0
     journal_failures: int = 0
     unmetered: int = 0
+    exceeded: int = 0
+    """requests that cost more than was reserved for them"""
+    refused: dict[str, int] = {}
+    """budget -> requests that it refused"""
 
 
 class Gateway(msgspec.Struct, frozen=True):
@@ -33,9 +42,17 @@ class Gateway(msgspec.Struct, frozen=True):
     keys: KeyRing
     cache: Cache | None
     upstreams: Upstreams
+    lanes: Lanes
     speech: Speech
     journal: Journal
     log: Callable[[str], None]
     counters: Counters
     baseline: str | None
     """the model that counterfactuals are priced on; None: the model that answered, without cache"""
+    name: str = "worker"
+    """this worker, on its records and in the budget book"""
+    purses: Purses | None = None
+    caps: Caps | None = None
+    rates: Rates | None = None
+    standing: Standing = msgspec.field(default_factory=Standing)
+    """what the controller asks for while an objective is missed"""

@@ -11,6 +11,7 @@ from penstock.gateway.heads import read_heads
 from penstock.gateway.pipeline import run
 from penstock.gateway.refusal import Refusal, for_anthropic
 from penstock.gateway.steps.identify import authenticate
+from penstock.ports.key_store import ApiKey
 from penstock.wire.message import Headers, Request
 from penstock.wire.responder import Responder
 
@@ -74,7 +75,7 @@ class Front:
         except Refusal as refusal:
             _refuse(request, responder, refusal)
             return
-        names = [name for name in self._gateway.targets.names() if key is None or not key.models or name in key.models]
+        names = [name for name in self._gateway.targets.names() if key is None or self._may_ask(key, name)]
         wanted = request.path.removeprefix("/v1/models").strip("/")
         anthropic = for_anthropic(request)
         if request.method not in ("GET", "HEAD"):
@@ -87,6 +88,11 @@ class Front:
             near = ", ".join([name for name in self._gateway.targets.nearest(wanted) if name in names] or names[:5])
             hint = f"There are: {near}"
             _refuse(request, responder, Refusal(404, "input", f"there is no model `{wanted[:200]}` here", hint, code="model_not_found"))
+
+    def _may_ask(self, key: ApiKey, name: str) -> bool:
+        target = self._gateway.targets.find(name)
+        tiers = {candidate.tier for candidate in target.candidates} if target is not None else set()
+        return (not key.models or name in key.models) and (not key.tiers or not tiers.isdisjoint(key.tiers))
 
 
 def _tidy(path: str) -> str:

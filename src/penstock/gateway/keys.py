@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from hmac import compare_digest
 
 from penstock.ports.key_store import ApiKey, fingerprint
 from penstock.ports.usage_store import StoreError
@@ -13,13 +14,17 @@ LOOK_PAUSE_S = 0.2
 
 
 class KeyRing:
-    """Looks secrets up by their hash. `load` reads all keys and may block: it runs in a thread."""
+    """Looks secrets up by their SHA-256; no secret is kept, and none is ever compared.
+
+    How long a look-up takes tells nothing of a key: whoever guesses cannot choose the hash of a guess, so that a hash which begins
+    like a stored one brings the next guess no closer, and the stored hash is compared in constant time all the same. `load` reads all
+    keys and may block: it runs in a thread.
+    """
 
     def __init__(self, load: Callable[[], list[ApiKey]], log: Callable[[str], None]) -> None:
         self._load = load
         self._log = log
         self._by_hash: dict[str, ApiKey] = {}
-        self._by_secret: dict[bytes, ApiKey] = {}
         self._looked_at = 0.0
         self._failing = False
         self._lock = asyncio.Lock()
@@ -41,7 +46,6 @@ class KeyRing:
                 return
             self._failing = False
             self._by_hash = {key.sha256: key for key in keys}
-            self._by_secret = {}
 
     async def keep_fresh(self) -> None:
         while True:
@@ -55,16 +59,13 @@ class KeyRing:
 
     async def find(self, secret: bytes, now_ns: int) -> ApiKey | None:
         """The valid key with this secret; a secret never seen waits until the ring has looked once more."""
-        key = self._by_secret.get(secret)
+        hashed = fingerprint(secret.decode("latin-1"))
+        key = self._by_hash.get(hashed)
         if key is None:
-            hashed = fingerprint(secret.decode("latin-1"))
+            await self._look_again()
             key = self._by_hash.get(hashed)
-            if key is None:
-                await self._look_again()
-                key = self._by_hash.get(hashed)
-            if key is None:
-                return None
-            self._by_secret[secret] = key
+        if key is None or not compare_digest(key.sha256, hashed):
+            return None
         if key.revoked_ns is not None or (key.expires_ns is not None and key.expires_ns <= now_ns):
             return None
         return key

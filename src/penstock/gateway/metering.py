@@ -13,14 +13,18 @@ from penstock.domain.dialects.usage_parts import Made
 from penstock.domain.ledger.costing import Priced, counterfactual, price_call, price_recall
 from penstock.domain.ledger.record import Basis, WastedWork
 from penstock.domain.units import format_usd
-from penstock.gateway.exchange import LOOKING, UNFINISHED, UNWORKED, Exchange
+from penstock.gateway.exchange import UNFINISHED, Exchange
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.purses import budget_left
+from penstock.gateway.rates import rate_headers
 from penstock.gateway.wasting import WastedTries, wasted_tries
 from penstock.wire.message import Headers
 
 _MADE: Final[tuple[tuple[str, Made], ...]] = (("/v1/images/", "image"), ("/v1/audio/speech", "audio"))
 """passed-through paths whose answers are not text, though their usage may not say so"""
 _OUTPUT_CLASSES: Final = ("visible_output", "reasoning")
+_BROKEN: Final = frozenset({"client_closed", "stream_broken", "interrupted"})
+"""outcomes of streams that may have had more to tell"""
 
 
 class Metered(msgspec.Struct, frozen=True):
@@ -47,18 +51,20 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
     """The figures of a request as far as it has come."""
     if x.hit is not None:
         return _of_hit(gateway, x)
-    if x.endpoint in UNWORKED or x.request.method in LOOKING or not (x.worked or x.wasted):
+    if x.costs_nothing or not (x.worked or x.wasted):
         return Metered(NO_TOKENS, "measured", cost=0, list_cost=0, input_cost=0, counterfactual=0)
     if not x.worked:
         return _without_answer(x, wasted_tries(gateway, x))
-    used, basis = measure(x)
+    seen, basis, ended = measure(x)
+    used = seen if ended else _at_most(x, seen)
     processing = processing_of(x.usage, x.service_tier)
     model = x.candidate.model if x.candidate is not None and x.target is not None else None
     if model is None:
         return Metered(used.tokens, basis, cost_basis="unknown", parts=used.parts, processing=processing)
     priced = price_call(gateway.prices, model, used.tokens, x.admitted_ns, used.parts, processing)
     wasted = wasted_tries(gateway, x)
-    cost = None if priced.cost is None else priced.cost + wasted.cost
+    answered = priced.cost if ended else _as_reserved(x, priced.cost, wasted)
+    cost = None if answered is None else answered + wasted.cost
     guessed = basis == "estimated" or not wasted.exact or bool(priced.lacking) or _in_doubt(gateway, x, model, used, priced)
     return Metered(
         used.tokens,
@@ -73,8 +79,8 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
         parts=used.parts,
         processing=processing,
         input_cost=priced.input_cost,
-        provisional=_provisional(x, cost, priced.cost, wasted),
-        wasted_work=wasted.work if x.outcome == "ok" else (*wasted.work, *_own_work(x, used.tokens)),
+        provisional=_provisional(x, cost, answered, wasted),
+        wasted_work=wasted.work if x.outcome == "ok" else (*wasted.work, *_own_work(x, seen.tokens)),
     )
 
 
@@ -143,31 +149,60 @@ def _of_hit(gateway: Gateway, x: Exchange) -> Metered:
     )
 
 
-def measure(x: Exchange) -> tuple[MeteredUsage, Basis]:
-    """What models processed for this request, and how we know."""
+def measure(x: Exchange) -> tuple[MeteredUsage, Basis, bool]:
+    """What models processed for this request as far as it was seen, how we know, and whether that is all that will be booked for it.
+
+    It is not where the end was not seen: of what is held against a cap, and of work in the background, which goes on without us.
+    """
+    stands = bool(x.held) or _in_background(x)
     if x.usage is not None:
         try:
             told = metered_usage(x.usage, x.calls, _made(x.endpoint))
-            return (_as_begun(told, x.stream_events), "estimated") if x.usage_begun else (told, "measured")
+            if x.usage_begun:
+                return _as_begun(told, _streamed_tokens(x)), "estimated", not stands
+            broken = stands and x.streamed and x.finish_reason is None and x.outcome in _BROKEN
+            return told, "estimated" if broken else "measured", not broken
         except UsageError as error:
             x.error = x.error or f"usage not credible: {error}"
-    if x.worst_tokens is not None and x.parsed is not None and x.parsed.get("status") in UNFINISHED:
-        # it works on in the background, and its end is never told to us: booked whole
-        return MeteredUsage(x.worst_tokens, dict(x.calls)), "estimated"
     if x.endpoint == "embeddings":
         answered = 0
     elif x.stream_events:
-        answered = x.stream_events
+        answered = _streamed_tokens(x)
     else:
         answered = estimate_tokens(len(x.answer.body)) if x.answer is not None else 0
     asked = estimate_tokens(text_bytes(x.body)) if x.body is not None else 0
-    return MeteredUsage(Tokens(asked, 0, 0, answered, 0), dict(x.calls)), "estimated"
+    return MeteredUsage(Tokens(asked, 0, 0, answered, 0), dict(x.calls)), "estimated", not stands
 
 
-def _as_begun(told: MeteredUsage, events: int) -> MeteredUsage:
+def _in_background(x: Exchange) -> bool:
+    """Whether a response is made in the background: its client may leave and look at it later, and its end is never told to us."""
+    if x.parsed is not None:
+        return x.parsed.get("status") in UNFINISHED
+    return x.streamed and x.finish_reason is None and x.endpoint == "responses" and x.body is not None and bool(x.body.get("background"))
+
+
+def _streamed_tokens(x: Exchange) -> int:
+    """An event is about a token, unless it brings more text than that."""
+    return max(x.stream_events, estimate_tokens(x.stream_text))
+
+
+def _at_most(x: Exchange, seen: MeteredUsage) -> MeteredUsage:
+    """What was seen, and all that the reservation has beyond it."""
+    if (most := x.worst_tokens) is None:
+        return seen
+    further = Tokens(max(0, most.input - seen.tokens.input), 0, 0, max(0, most.output - seen.tokens.output), 0)
+    return MeteredUsage(seen.tokens.plus(further), seen.parts)
+
+
+def _as_reserved(x: Exchange, cost: int | None, wasted: WastedTries) -> int | None:
+    """What the answer is booked at whose end was not seen, in nano-USD: all that is reserved but for the tries before it."""
+    return cost if cost is None or x.reserved is None else max(cost, x.reserved - wasted.cost)
+
+
+def _as_begun(told: MeteredUsage, streamed: int) -> MeteredUsage:
     """The usage that a stream began with, and as output what came before it broke off."""
     entered = {name: number for name, number in told.parts.items() if CLASS_OF_PART[name] not in _OUTPUT_CLASSES}
-    tokens = Tokens(told.tokens.uncached_input, told.tokens.cache_read, told.tokens.cache_write, max(told.tokens.output, events), 0)
+    tokens = Tokens(told.tokens.uncached_input, told.tokens.cache_read, told.tokens.cache_write, max(told.tokens.output, streamed), 0)
     return MeteredUsage(tokens, entered)
 
 
@@ -188,4 +223,8 @@ def own_headers(x: Exchange, cost: int | None = None, *, cost_known: bool = Fals
         headers.append((b"penstock-route", ">".join(x.route or (x.candidate.label,)).encode()))
     if cost_known:
         headers.append((b"penstock-cost-usd", (format_usd(cost) or "unknown").encode()))
+    if x.caps and (left := budget_left(x.caps)) is not None:
+        headers.append((b"penstock-budget-left-usd", (format_usd(left) or "unknown").encode()))
+    if x.rates:
+        headers += rate_headers(x)
     return headers

@@ -5,19 +5,21 @@ import traceback
 
 from penstock.gateway.exchange import Exchange, begin
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.holding import hold
 from penstock.gateway.metering import own_headers
 from penstock.gateway.refusal import Refusal, for_anthropic
 from penstock.gateway.steps.admit import admit
-from penstock.gateway.steps.call import call, unmetered
+from penstock.gateway.steps.call import call
 from penstock.gateway.steps.choose import choose
 from penstock.gateway.steps.identify import identify
 from penstock.gateway.steps.recall import recall, remember
+from penstock.gateway.steps.reserve import reserve, unmetered
 from penstock.gateway.steps.settle import CLIENT_CLOSED, settle
 from penstock.ports.journal import JournalError
 from penstock.wire.message import ClientGone, Request
 from penstock.wire.responder import Responder
 
-STEPS = (identify, admit, recall, choose, call)
+STEPS = (identify, admit, recall, choose, hold, reserve, call)
 
 
 async def run(gateway: Gateway, endpoint: str, request: Request, responder: Responder) -> None:

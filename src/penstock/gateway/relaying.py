@@ -17,6 +17,7 @@ from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import meter, own_headers
 from penstock.gateway.reading import note
 from penstock.gateway.relaying_dialects import KEPT_BYTES, EventRelay, TranslatedRelay, UsageOf, check_pending
+from penstock.gateway.text_seen import TextSeen
 from penstock.ports.upstream import UpstreamAnswer, UpstreamError
 
 _TELL_FIRST_TOKEN = frozenset({"responses", "messages"})
@@ -29,7 +30,7 @@ class Relay:
     `usage_of` tells the usage of a translated stream, as the upstream counted it.
     """
 
-    __slots__ = ("apart", "done", "events", "gateway", "kept", "kept_bytes", "last", "several", "splitter", "strips", "usage_of", "x")
+    __slots__ = ("apart", "done", "gateway", "kept", "kept_bytes", "last", "seen", "several", "splitter", "strips", "usage_of", "x")
 
     def __init__(self, gateway: Gateway, x: Exchange, usage_of: UsageOf | None = None) -> None:
         self.gateway = gateway
@@ -40,7 +41,7 @@ class Relay:
             self.strips = not x.wants_usage
         else:
             self.strips = x.candidate is not None and asks_usage(gateway, x, x.candidate.upstream)
-        self.events = 0
+        self.seen = TextSeen()
         self.kept: list[bytes] | None = [] if x.cache_key is not None else None
         self.kept_bytes = 0
         self.done: bytes | None = None
@@ -77,6 +78,11 @@ class Relay:
         return self.splitter.rest()
 
     @property
+    def events(self) -> int:
+        """Events that carried something, so far."""
+        return self.seen.events
+
+    @property
     def made_something(self) -> bool:
         """Whether a stream that failed had brought anything before."""
         return self.events > 1
@@ -108,12 +114,12 @@ class Relay:
         if bare is not None:
             self._keep(bare)
         if x.wants_usage:
-            x.stream_events = self.events
+            x.stream_events, x.stream_text = self.seen.events, self.seen.bytes
             return with_cost(event, format_usd(meter(self.gateway, x).cost)) if usage is not None else event
         return (bare or b"") if self.strips else event
 
     def _keep(self, event: bytes) -> None:
-        self.events += 1
+        self.seen.add(event)
         self.last = event
         if self.events == 1 and (chunk := chunk_of(event)) is not None:
             note(self.x, chunk, translated=self.usage_of is not None)
@@ -157,7 +163,7 @@ async def relay(gateway: Gateway, x: Exchange, upstream: UpstreamAnswer) -> None
                 await x.responder.write(rest)
             raise
     finally:
-        x.stream_events = relay.events
+        x.stream_events, x.stream_text = relay.seen.events, relay.seen.bytes
     if not x.responder.started:
         start(x, upstream)
     if relay.failed:

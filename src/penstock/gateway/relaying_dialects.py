@@ -12,6 +12,7 @@ from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import meter
 from penstock.gateway.reading import note, note_service
+from penstock.gateway.text_seen import TextSeen
 from penstock.ports.upstream import UpstreamError
 
 KEPT_BYTES = 1_000_000
@@ -24,7 +25,7 @@ class Told(Protocol):
     """A stream in the client's dialect."""
 
     done: bytes | None
-    events: int
+    seen: TextSeen
     kept: list[bytes] | None
 
     @property
@@ -42,7 +43,7 @@ class EventRelay:
     `usage_of` tells the usage of a translated stream, as the upstream counted it.
     """
 
-    __slots__ = ("_bytes", "_dialect", "_gateway", "_usage_of", "_x", "done", "events", "failed", "kept", "splitter")
+    __slots__ = ("_bytes", "_dialect", "_gateway", "_usage_of", "_x", "done", "failed", "kept", "seen", "splitter")
 
     def __init__(self, gateway: Gateway, x: Exchange, usage_of: UsageOf | None = None) -> None:
         self._gateway = gateway
@@ -50,7 +51,7 @@ class EventRelay:
         self._dialect = cast(Native, x.endpoint)
         self._usage_of = usage_of
         self.splitter = EventSplitter()
-        self.events = 0
+        self.seen = TextSeen()
         self.kept: list[bytes] | None = [] if x.cache_key is not None else None
         self._bytes = 0
         self.done: bytes | None = None
@@ -63,7 +64,7 @@ class EventRelay:
     @property
     def made_something(self) -> bool:
         """Whether a stream that failed had brought anything before."""
-        return self.events > 0 or self._x.usage is not None
+        return self.seen.events > 0 or self._x.usage is not None
 
     def pass_on(self, data: bytes) -> bytes:
         """What the client gets for these bytes, complete events only."""
@@ -88,7 +89,7 @@ class EventRelay:
         if is_delta(self._dialect, event):
             if x.first_token_at is None:
                 x.first_token_at = time.perf_counter()
-            self.events += 1
+            self.seen.add(event)
             return event
         if x.response_id is None:
             begun = (chunk_of(event) or {}).get("message" if self._dialect == "messages" else "response")
@@ -105,7 +106,7 @@ class EventRelay:
             note_service(x, self._dialect, event)
             x.usage_begun = not closing
         if counted and closing:
-            x.stream_events = self.events
+            x.stream_events, x.stream_text = self.seen.events, self.seen.bytes
             event = with_cost(event, format_usd(meter(self._gateway, x).cost))
         if not ends:
             return event
@@ -141,8 +142,8 @@ class TranslatedRelay:
         return self._told.done
 
     @property
-    def events(self) -> int:
-        return self._told.events
+    def seen(self) -> TextSeen:
+        return self._told.seen
 
     @property
     def kept(self) -> list[bytes] | None:
@@ -158,7 +159,7 @@ class TranslatedRelay:
 
     @property
     def made_something(self) -> bool:
-        return self._told.events > 1 or self.translator.usage is not None
+        return self._told.seen.events > 1 or self.translator.usage is not None
 
     def pass_on(self, data: bytes) -> bytes:
         """What the client gets for these bytes, complete events only."""

@@ -1,7 +1,10 @@
 """What clients may ask for: models and routes, compiled from the settings once at start."""
 
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from hashlib import blake2b
+from operator import attrgetter
+from typing import Final
 
 import msgspec
 
@@ -40,6 +43,20 @@ class Candidate(msgspec.Struct, frozen=True):
         return self.tier or self.model
 
 
+CANDIDATE_KEYS: Final[Mapping[str, Callable[[Candidate], str | None]]] = {
+    "model": attrgetter("model"),
+    "model_version": attrgetter("version"),
+    "optimization": attrgetter("optimization"),
+    "tier": attrgetter("tier"),
+    "upstream": attrgetter("upstream"),
+    "fleet": lambda candidate: candidate.fleet.name if candidate.fleet is not None else None,
+    "gpu": lambda candidate: candidate.fleet.gpu if candidate.fleet is not None else None,
+    "instance": lambda candidate: candidate.fleet.instance if candidate.fleet is not None else None,
+    "region": lambda candidate: candidate.fleet.region if candidate.fleet is not None else None,
+}
+"""what the config tells of a model that may answer, by the words of reports"""
+
+
 class Target(msgspec.Struct, frozen=True):
     """A name that clients ask for. `primaries` are what the strategy chooses from, cheap to dear."""
 
@@ -68,6 +85,8 @@ class Targets:
         self._tier_of_model: dict[str, str] = {}
         for tier_name, tier in settings.tiers.items():
             self._tier_of_model.setdefault(tier.model, tier_name)
+        self.ladder = tuple(self.candidate(tier.model, name) for name, tier in settings.tiers.items())
+        """every tier, cheap to dear"""
         self._by_name = {name: self._model(name) for name in settings.models} | {name: self._route(name) for name in settings.routes}
 
     def names(self) -> list[str]:

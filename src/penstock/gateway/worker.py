@@ -18,11 +18,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket, stop: asyncio.Event, name: str) -> None:
     """Serves on a listening socket until `stop`; every request that was begun has its record when this returns."""
     await gateway.keys.refresh()
+    if gateway.purses is not None:
+        await gateway.purses.register()
     limits = Limits(max_body=gateway.settings.server.max_body)
     server = await serve(Front(gateway, link), sock=sock, limits=limits, on_refusal=wire_refusal)
     beside = [
         asyncio.create_task(gateway.keys.keep_fresh()),
         asyncio.create_task(_report(gateway, link, name)),
+        *([] if gateway.purses is None else [asyncio.create_task(gateway.purses.keep_even())]),
     ]
     try:
         await stop.wait()
@@ -32,6 +35,8 @@ async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket
         for task in beside:
             task.cancel()
         gateway.journal.close()
+        if gateway.purses is not None:
+            await gateway.purses.leave()
 
 
 async def _report(gateway: Gateway, link: ControllerLink, name: str) -> None:
@@ -39,7 +44,7 @@ async def _report(gateway: Gateway, link: ControllerLink, name: str) -> None:
     said = ""
     while True:
         try:
-            await link.report(lambda: _gauges(gateway, name))
+            await link.report(lambda: _gauges(gateway, name), gateway.standing.hear)
         except Exception as error:  # such as no descriptor left to read /proc with
             reason = f"{type(error).__name__}: {error}"
             if reason != said:
@@ -58,7 +63,11 @@ def _gauges(gateway: Gateway, name: str) -> dict[str, Any]:
         "requests_in_flight": counters.in_flight,
         "journal_failures": counters.journal_failures,
         "unmetered_requests": counters.unmetered,
+        "reservations_exceeded": counters.exceeded,
+        "refused_budget": counters.refused,
+        "book_up": gateway.purses is None or not gateway.purses.away,
         "rss_bytes": resident,
         "cache": gateway.cache.stats() if gateway.cache is not None else {},
+        **gateway.lanes.gauges(),
         **gateway.upstreams.gauges(asyncio.get_running_loop().time()),
     }

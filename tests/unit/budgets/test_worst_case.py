@@ -67,6 +67,32 @@ def test_the_dearest_candidate_counts() -> None:
     assert worst_case(REQUEST, [Candidate(DEAR, 50), Candidate(CHEAP, 50)]) == only_dear
 
 
+def test_the_tokens_are_the_most_that_any_candidate_makes() -> None:
+    request = {"messages": REQUEST["messages"]}
+    dear, long = Candidate(DEAR, 50, 10), Candidate(CHEAP, 40, 900)
+    for both in ([dear, long], [long, dear]):
+        assert worst_case(request, both) == (50 * 2500 + 10 * 10_000, Tokens(50, 0, 0, 900, 0))
+
+
+def test_numbers_in_quotes_multiply_too() -> None:
+    for many in (5, 5.0, "5"):
+        assert worst_case({**REQUEST, "n": many}, [Candidate(CHEAP, 64)]) == (64 * 50 + 50 * 100, Tokens(64, 0, 0, 50, 0))
+    assert worst_case({**REQUEST, "n": [5]}, [Candidate(CHEAP, 64, 9)]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "web_search"}]},
+        {"mcp_servers": [{"type": "url", "url": "https://x", "name": "x"}]},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "data:application/pdf;base64,AA"}]}]},
+    ],
+)
+def test_what_the_bytes_do_not_bound_is_bounded_by_the_context_alone(more: dict[str, Any]) -> None:
+    assert worst_case({**REQUEST, **more}, [Candidate(CHEAP)]) == (None, None)
+    assert worst_case({**REQUEST, **more}, [Candidate(CHEAP, 200_000)]) == (200_000 * 50 + 10 * 100, Tokens(200_000, 0, 0, 10, 0))
+
+
 def test_the_dearest_class_counts() -> None:
     writes = _rates("1", "2", cache_write="4", reasoning="3")
     assert ceiling(writes, 1000, 1000) == 1000 * 4000 + 1000 * 3000
@@ -109,6 +135,8 @@ def test_embeddings_generate_nothing() -> None:
 def test_tools_and_images_add_what_engines_add() -> None:
     tools = {**REQUEST, "tools": [{}, {}]}
     assert input_bound(tools) == (input_bound(REQUEST) or 0) + TOOLS_OVERHEAD + 2 * TOOL_OVERHEAD
+    provided = {**REQUEST, "tools": [{"type": "bash_20250124"}, {"type": "memory_20250818"}]}
+    assert (input_bound(provided) or 0) - text_bytes(provided) == (input_bound(tools) or 0) - text_bytes(tools) + TOOLS_OVERHEAD
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
     pictured = {"messages": [{"role": "user", "content": [image]}]}
     assert input_bound(pictured) == text_bytes(pictured) + REQUEST_OVERHEAD + MESSAGE_OVERHEAD + IMAGE_OVERHEAD

@@ -42,6 +42,13 @@ class JournalDirectory:
         if missing:
             raise JournalError("; ".join(missing), _READ_HINT)
 
+    def alive(self) -> set[str]:
+        """Writers whose newest segment is locked. Raises `JournalError` when the directory cannot be listed."""
+        try:
+            return {writer for writer, numbers in self._segments() if self._locked(segment_name(writer, numbers[-1]))}
+        except OSError as problem:
+            raise JournalError(_unread(self._directory, problem), _READ_HINT) from problem
+
     def discard(self, segment: str) -> None:
         """Remove a closed segment. One that is already gone is fine; raises `JournalError` when it cannot be removed."""
         try:
@@ -51,6 +58,16 @@ class JournalDirectory:
             raise JournalError(
                 f"cannot remove the journal segment {self._directory / segment}: {reason}", "make [server] journal writable for this user"
             ) from problem
+
+    def _locked(self, name: str) -> bool:
+        try:
+            fd = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _unlocked(fd)
+        finally:
+            os.close(fd)
 
     def _segments(self) -> list[tuple[str, list[int]]]:
         found: dict[str, list[int]] = {}

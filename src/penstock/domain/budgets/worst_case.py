@@ -1,7 +1,8 @@
 """The most that a request can cost: what a reservation holds, and what is booked when its end is never learned.
 
 Input: one token per UTF-8 byte of the request's text (a byte-level tokenizer never makes more), plus what templates and engines add,
-capped by the model's context. Output: the client's limit, else the model's. Both at the dearest rates that any candidate may charge.
+capped by the model's context; the context alone where files or the provider's own tools bring what those bytes do not bound.
+Output: the client's limit, else the model's. Both at the dearest rates that any candidate may charge.
 Tokenizers that rewrite text before they cut it (NFKC) can in theory pass one token per byte; the cap by context still holds.
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.domain.dialects.content import images, output_bound, prompts, text_bytes, unseen_input
+from penstock.domain.dialects.content import images, output_bound, prompts, text_bytes, uncounted_input, unwritten_tools
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.prices.rates import Rates
 
@@ -19,7 +20,8 @@ REQUEST_OVERHEAD = 64
 MESSAGE_OVERHEAD = 8
 """tokens: role and end markers of one message (3 to 5 in the common templates)"""
 TOOLS_OVERHEAD = 1024
-"""tokens: the instructions that come with the first tool (Anthropic documents 313 to 735, chat templates about 200)"""
+"""tokens: the instructions that come with the first tool (Anthropic documents 313 to 735, chat templates about 200), and with each
+that has a schema of the provider's own (up to 735)"""
 TOOL_OVERHEAD = 16
 """tokens: markup around one tool's schema"""
 IMAGE_OVERHEAD = 48_200
@@ -35,7 +37,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def worst_case(request: dict[str, Any], candidates: Sequence[Candidate], *, generates: bool = True) -> tuple[int | None, Tokens | None]:
-    """(cost in nano-USD rounded up, token bounds) over the dearest of the candidates; `generates` is False for embeddings.
+    """(cost in nano-USD rounded up at the dearest of the candidates, the most tokens that any takes and makes); `generates` is
+    False for embeddings.
 
     Tokens are None when some candidate has no bound on its input or its output; cost is None then, and when one has no price:
     a maximum over something unknown is unknown. Input stands as uncached, output as visible.
@@ -53,20 +56,18 @@ def worst_case(request: dict[str, Any], candidates: Sequence[Candidate], *, gene
         if entering is None or leaving is None:
             return None, None
         cost = None if candidate.rates is None else ceiling(candidate.rates, entering, leaving)
-        if cost is None or dearest is None:
-            dearest = None
-            most = max(most, Tokens(entering, 0, 0, leaving, 0), key=_size)
-        elif cost >= dearest:
-            dearest, most = cost, Tokens(entering, 0, 0, leaving, 0)
+        dearest = None if cost is None or dearest is None else max(dearest, cost)
+        most = Tokens(max(most.input, entering), 0, 0, max(most.output, leaving), 0)
     return (dearest, most) if candidates else (None, None)
 
 
 def input_bound(request: dict[str, Any], inputs: int = 1) -> int | None:
-    """Tokens that the request can bring in at most, before the cap by context; None when it points at input that it does not hold.
+    """Tokens that the request can bring in at most, before the cap by context; None when the model may read what its bytes
+    do not bound (`uncounted_input`).
 
     `inputs`: how many prompts it has.
     """
-    if unseen_input(request):
+    if uncounted_input(request):
         return None
     bound = text_bytes(request) + REQUEST_OVERHEAD * inputs
     messages, items = request.get("messages"), request.get("input")
@@ -76,7 +77,7 @@ def input_bound(request: dict[str, Any], inputs: int = 1) -> int | None:
         bound += MESSAGE_OVERHEAD * len(items)
     tools = request.get("tools") or request.get("functions")
     if isinstance(tools, list):
-        bound += TOOLS_OVERHEAD + TOOL_OVERHEAD * len(tools)
+        bound += TOOLS_OVERHEAD * max(1, unwritten_tools(tools)) + TOOL_OVERHEAD * len(tools)
     return bound + IMAGE_OVERHEAD * images(request)
 
 
@@ -96,7 +97,3 @@ def ceiling(rates: Rates, input_tokens: int, output_tokens: int) -> int | None:
 
 def _larger(one: int | None, other: int | None) -> int | None:
     return other if one is None or (other is not None and other > one) else one
-
-
-def _size(tokens: Tokens) -> int:
-    return tokens.input + tokens.output

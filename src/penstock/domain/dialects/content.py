@@ -10,9 +10,17 @@ Request = dict[str, Any]
 
 _IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_FILE_PARTS = frozenset({"file", "input_file", "document", "video_url", "input_video", "video", "audio_url"})
+"""parts of which an engine may make far more tokens than their bytes are: pages are compressed, and read as images too"""
+_PROVIDERS_FIELDS = ("web_search_options", "mcp_servers", "container", "search_parameters", "data_sources", "plugins")
+"""fields with which a provider fetches further input by itself"""
+_CLIENTS_TOOLS = ("function", "custom", "bash_", "text_editor_", "memory_", "computer", "local_shell", "apply_patch")
+"""what the types of tools begin with that the client runs: what they bring comes in a request of its own"""
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "n_predict")
 _SLA_OF_SERVICE_TIER = {"priority": "critical", "default": "standard", "standard_only": "standard", "flex": "best_effort"}
 """OpenAI's words, and Anthropic's `standard_only`; `auto` names none"""
+_LONGEST_NUMBER = 32
+"""characters of a number in quotes"""
 MAX_TAG_VALUE = 512
 """characters; longer metadata is not a tag"""
 MAX_TAGS = 64
@@ -71,6 +79,22 @@ def unseen_input(request: Request) -> bool:
     return any(_points_elsewhere(part) for part in parts) if parts else False
 
 
+def uncounted_input(request: Request) -> bool:
+    """Whether the model may read more than the bytes of the body bound: `unseen_input`, files (PDFs and the like) that the body
+    holds, and what tools bring that the provider runs."""
+    if any(request.get(key) not in (None, False) for key in _PROVIDERS_FIELDS) or unseen_input(request):
+        return True
+    tools = request.get("tools")
+    if isinstance(tools, list) and any(isinstance(tool, dict) and not _is_clients(tool) for tool in tools):
+        return True
+    return any(_kind(part) in _FILE_PARTS and not _is_text_document(part) for part in _parts(request))
+
+
+def unwritten_tools(tools: Sequence[object]) -> int:
+    """Tools that the client runs by a schema of the provider's, of which the request has no more than the name."""
+    return sum(isinstance(tool, dict) and tool.get("type") not in (None, "function", "custom") for tool in tools)
+
+
 def prompts(request: Request) -> int:
     """How many separate inputs the request has: a completion's or an embedding's list of them, else one."""
     for key in ("prompt", "input"):
@@ -84,19 +108,16 @@ def output_bound(request: Request, default: int | None) -> int | None:
     """Output tokens that the request can bring at most, over all its answers; None when nothing bounds it.
 
     The largest limit that the client set (engines differ in which one they read), else `default`; times `n` or `best_of`,
-    times the prompts of a completion.
+    times the prompts of a completion. Numbers count as lenient engines read them (5.0, "5"); what is no number bounds nothing.
     """
-    limit = None
-    for key in _OUTPUT_LIMITS:
-        value = request.get(key)
-        if type(value) is int and value > 0 and (limit is None or value > limit):
-            limit = value
-    if limit is None:
-        limit = default
+    given = [_whole(request.get(key)) for key in (*_OUTPUT_LIMITS, "n", "best_of")]
+    if any(number is None for number in given):
+        return None
+    *limits, n, best_of = (number or 0 for number in given)
+    limit = max(limits) or default
     if limit is None:
         return None
-    answers = max(_count(request.get("n")), _count(request.get("best_of")))
-    return limit * answers * (prompts(request) if "prompt" in request else 1)
+    return limit * max(n, best_of, 1) * (prompts(request) if "prompt" in request else 1)
 
 
 def last_user_text(request: Request) -> str:
@@ -239,5 +260,31 @@ def _points_elsewhere(part: dict[str, Any]) -> bool:
     return False
 
 
-def _count(value: object) -> int:
-    return value if type(value) is int and value > 0 else 1
+def _is_clients(tool: dict[str, Any]) -> bool:
+    kind = tool.get("type")
+    return kind is None or (isinstance(kind, str) and kind.startswith(_CLIENTS_TOOLS))
+
+
+def _is_text_document(part: dict[str, Any]) -> bool:
+    """Anthropic's documents of plain text, or of parts that are nothing else."""
+    source = part.get("source")
+    return isinstance(source, dict) and source.get("type") in ("text", "content") and not _holds_images(source)
+
+
+def _holds_images(source: dict[str, Any]) -> bool:
+    content = source.get("content")
+    return isinstance(content, list) and any(not _is_text(part) for part in content)
+
+
+def _whole(value: object) -> int | None:
+    """The number that a lenient engine reads, 0 where nothing is set (or nothing positive); None for what is no whole number."""
+    if value is None or isinstance(value, bool):
+        return 0
+    if not isinstance(value, int | float | str) or (isinstance(value, str) and len(value) > _LONGEST_NUMBER):
+        return None
+    try:
+        exact = float(value) if isinstance(value, str) else value
+        whole = int(exact)
+    except (ValueError, OverflowError):
+        return None
+    return max(0, whole) if whole == exact else None

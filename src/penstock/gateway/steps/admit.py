@@ -1,13 +1,19 @@
-"""May it run now: a bound on what is in flight, and the worst case that a budget would have to hold for it."""
+"""May it run now: a bound on what is in flight, and the rate limits that it falls under."""
 
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.lanes import class_of
 from penstock.gateway.refusal import Refusal, too_busy
+
+SHARE_PERCENT = {"critical": 100, "standard": 95, "best_effort": 80}
+"""of `server.max_in_flight`, rounded up: how full a worker may be for a request of each class, so that the urgent find room"""
 
 
 async def admit(gateway: Gateway, x: Exchange) -> bool:
     """Raises `Refusal` (limit; input when unpriced models are refused)."""
-    if gateway.counters.in_flight > gateway.settings.server.max_in_flight:
+    share = SHARE_PERCENT[class_of(x.sla)]
+    if gateway.counters.in_flight > -(-gateway.settings.server.max_in_flight * share // 100):
+        gateway.lanes.note_shed(x)
         raise too_busy("too many requests are in flight", "Try again in a moment, or raise server.max_in_flight")
     if gateway.settings.server.unpriced == "refuse":
         if x.target is None and x.request.method == "POST":
@@ -16,6 +22,8 @@ async def admit(gateway: Gateway, x: Exchange) -> bool:
             schedule = gateway.prices.schedule(candidate.model)
             if schedule is None or schedule.at(x.admitted_ns) is None:
                 raise _unpriced(candidate.model)
+    if gateway.rates is not None:
+        await gateway.rates.admit(x)
     return False
 
 

@@ -10,19 +10,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from penstock.domain.ledger.record import Attempt, Reservation
-from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.exchange import UNWORKED, Answer, Exchange, Wasted
+from penstock.domain.ledger.record import Attempt
+from penstock.gateway.exchange import Answer, Exchange, Wasted
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.reading import error_answer, read_whole
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.relaying import relay
 from penstock.gateway.speech import UNKNOWN_ADDRESS
-from penstock.gateway.steps.choose import forbidden
+from penstock.gateway.steering import refused_stand_in
+from penstock.gateway.steps.reserve import reserve_for, reserve_more
 from penstock.gateway.targets import Candidate
 from penstock.gateway.upstreams import Line
 from penstock.gateway.wording import cannot, say
-from penstock.ports.journal import JournalError
 from penstock.ports.upstream import UpstreamAnswer, UpstreamCall, UpstreamError
 from penstock.wire.message import ClientGone
 
@@ -48,6 +47,8 @@ class Tries(msgspec.Struct):
     failure: UpstreamError | None = None
     unsaid: Refusal | None = None
     """why an upstream was not even asked: its dialect cannot say the call"""
+    crowded: Refusal | None = None
+    """why another was not: it had no place left"""
 
 
 async def call(gateway: Gateway, x: Exchange) -> bool:
@@ -55,17 +56,20 @@ async def call(gateway: Gateway, x: Exchange) -> bool:
 
     Raises `Refusal`: upstream, when none gave an answer; input, when the call can be said to none of them.
     """
-    plan = x.plan or (_passed_through(gateway, x),)
-    x.candidate = plan[0]
-    _reserve(gateway, x, plan[0])
+    x.candidate = x.plan[0]
     tries = Tries()
-    for candidate in plan:
+    for candidate in x.plan:
         endpoint = gateway.speech.endpoint(candidate.upstream, x.endpoint)
         if await _ask(gateway, x, candidate, endpoint, tries):
             if x.status in UNKNOWN_ADDRESS and endpoint is not None and gateway.speech.unsure(candidate.upstream, endpoint):
                 await _ask_otherwise(gateway, x, candidate, tries)
+            if refused_stand_in(x):
+                assert x.answer is not None
+                tries.last = Failed(x.answer, candidate, x.replica or "", x.called_at)
+                x.outcome, x.error = "ok", None
+                continue
             return True
-    return _give_up(x, tries)
+    return _give_up(gateway, x, tries)
 
 
 async def _ask(gateway: Gateway, x: Exchange, candidate: Candidate, endpoint: str | None, tries: Tries) -> bool:
@@ -82,11 +86,13 @@ async def _ask(gateway: Gateway, x: Exchange, candidate: Candidate, endpoint: st
     for attempt in range(1 + gateway.upstreams.retries[candidate.upstream]):
         if attempt:
             await asyncio.sleep(_backoff_s(attempt))
-        line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)
+        if not await reserve_more(gateway, x, candidate):
+            break
+        line = await _pick(gateway, x, candidate, avoid, tries)
         if line is None:
-            tries.failure = tries.failure or _all_open(candidate)
             break
         try:
+            reserve_for(gateway, x, candidate)
             if await _try(gateway, x, candidate, line, request):
                 return True
             assert x.answer is not None
@@ -100,8 +106,28 @@ async def _ask(gateway: Gateway, x: Exchange, candidate: Candidate, endpoint: st
             tries.failure = error
             if _enough(gateway, candidate, request, error):
                 break
+        finally:
+            gateway.lanes.leave(candidate.upstream)
         avoid = line
     return False
+
+
+async def _pick(gateway: Gateway, x: Exchange, candidate: Candidate, avoid: Line | None, tries: Tries) -> Line | None:
+    """The replica to ask next, and a place at its upstream where those are bounded. None: the tries tell why there is none."""
+    line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)
+    lane = gateway.lanes.of(candidate.upstream)
+    if lane is not None and line is not None:
+        try:
+            await gateway.lanes.enter(lane, x)
+        except Refusal as refusal:
+            tries.crowded = tries.crowded or refusal
+            return None
+        line = gateway.upstreams.pick(candidate.upstream, x.permitted, time.monotonic(), avoid)  # it may have waited for long
+        if line is None:
+            lane.leave()
+    if line is None:
+        tries.failure = tries.failure or _all_open(candidate)
+    return line
 
 
 async def _ask_otherwise(gateway: Gateway, x: Exchange, candidate: Candidate, tries: Tries) -> None:
@@ -129,45 +155,6 @@ def _enough(gateway: Gateway, candidate: Candidate, request: UpstreamCall, error
 
 def _all_open(candidate: Candidate) -> UpstreamError:
     return UpstreamError("connect", f"every replica of {candidate.upstream} is failing; it is left alone for a moment")
-
-
-def _reserve(gateway: Gateway, x: Exchange, first: Candidate) -> None:
-    """Journals the reservation before any upstream hears of the request. Raises `Refusal` when metering is impossible."""
-    if x.target is not None and x.endpoint not in UNWORKED:
-        x.reserved, x.worst_tokens = worst_case_of(gateway, x, x.target.candidates)
-    try:
-        gateway.journal.reserve(
-            Reservation(
-                id=x.id,
-                admitted_ns=x.admitted_ns,
-                endpoint=x.endpoint,
-                requested_model=x.asked_for,
-                model=first.model if x.target is not None else None,
-                upstream=first.upstream,
-                worst_case=x.reserved,
-                worst_tokens=x.worst_tokens,
-                tier=first.tier,
-                fleet=first.fleet.name if first.fleet is not None else None,
-                tags=x.tags,
-                key_id=x.key_id,
-                streamed=x.streamed,
-                traceparent=x.heads.traceparent,
-            )
-        )
-    except JournalError as error:
-        gateway.counters.journal_failures += 1
-        gateway.log(f"error: {error}")
-        if gateway.settings.server.journal_failure == "refuse":
-            raise unmetered(x) from None
-
-
-def unmetered(x: Exchange) -> Refusal:
-    """The refusal of work that could not be written down."""
-    refusal = Refusal(
-        503, "limit", "this gateway cannot meter requests at the moment", "Its journal is not writable; its operator has been told"
-    )
-    refusal.retry_after_s = 5
-    return refusal
 
 
 async def _try(gateway: Gateway, x: Exchange, candidate: Candidate, line: Line, request: UpstreamCall) -> bool:
@@ -254,7 +241,7 @@ def _is_read_whole(content_type: bytes, translated: bool) -> bool:
     return b"json" in content_type or not content_type
 
 
-def _give_up(x: Exchange, tries: Tries) -> bool:
+def _give_up(gateway: Gateway, x: Exchange, tries: Tries) -> bool:
     """The last error answer as the upstream sent it; without one, an error of our own."""
     x.worked = False
     if tries.last is not None:
@@ -264,8 +251,11 @@ def _give_up(x: Exchange, tries: Tries) -> bool:
         return True
     x.answer = None
     if tries.failure is None:
-        assert tries.unsaid is not None
-        raise tries.unsaid
+        if tries.crowded is not None:
+            gateway.lanes.note_shed(x)
+        refusal = tries.crowded or tries.unsaid
+        assert refusal is not None
+        raise refusal
     if x.wasted:
         last = x.wasted[-1]
         x.candidate, x.usage = last.candidate, last.usage
@@ -288,23 +278,3 @@ def _unanswered(failure: UpstreamError) -> Refusal:
 def _backoff_s(attempt: int) -> float:
     longest: float = min(FIRST_BACKOFF_S * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S)
     return random.uniform(0.5, 1.0) * longest  # noqa: S311  jitter
-
-
-def _passed_through(gateway: Gateway, x: Exchange) -> Candidate:
-    """Where a call without a configured model goes: the upstream it names, else the only one that is permitted."""
-    names = gateway.upstreams.names
-    asked = x.heads.upstream
-    if asked and asked not in names:
-        raise Refusal(404, "input", f"there is no upstream `{asked}` here", f"There are: {', '.join(sorted(names))}")
-    permitted = names if x.permitted is None else names & x.permitted
-    choice = [asked] if asked else [name for name in sorted(permitted) if gateway.speech.likely(name, x.request.path)] or sorted(permitted)
-    if not permitted or (asked and asked not in permitted):
-        raise forbidden(x)
-    if len(choice) > 1:
-        raise Refusal(
-            400,
-            "input",
-            "this call names no configured model, so it is not clear where it should go",
-            f"Send `penstock-upstream: {choice[0]}`",
-        )
-    return Candidate(x.endpoint, choice[0], x.endpoint, None, None, None, None, None, None)

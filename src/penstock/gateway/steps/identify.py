@@ -23,22 +23,35 @@ async def identify(gateway: Gateway, x: Exchange) -> bool:
     """Fills tags, key, target and permitted upstreams. Raises `Refusal` (input, auth, rule)."""
     key = await authenticate(gateway, x.heads.secret, x.admitted_ns)
     if key is not None:
-        x.key_id = key.id
+        x.key, x.key_id = key, key.id
     x.body = body = _parse(x)
     x.tags = _tags(x, body, key)
     _check_tags(gateway, x.tags)
     x.permitted = gateway.rules.allowed(x.tags, gateway.upstreams.names)
     x.scope = _scope(gateway, x.tags, key)
     x.sla = x.tags.get("sla")
+    x.tenant = _tenant(x.tags, key)
     if body is not None:
         check_dialect(x.endpoint, body)
         x.streamed = body.get("stream") is True
         options = body.get("stream_options")
         x.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         _find_target(gateway, x, body, key)
-    if x.target is None and key is not None and key.models:
-        raise Refusal(403, "auth", "this key is for certain models only, and this call names none", f"It may use: {', '.join(key.models)}")
+    if key is not None:
+        _restrict(x, key)
     return False
+
+
+def _restrict(x: Exchange, key: ApiKey) -> None:
+    """Keeps a key to its tiers, and one for certain models or tiers to calls that name a model. Raises `Refusal` (auth)."""
+    if x.target is None and (key.models or key.tiers):
+        kind, names = ("models", key.models) if key.models else ("tiers", key.tiers)
+        raise Refusal(403, "auth", f"this key is for certain {kind} only, and this call names no model", f"It may use: {', '.join(names)}")
+    if key.tiers and x.target is not None:
+        x.tiers = frozenset(key.tiers)
+        if not any(candidate.tier in x.tiers for candidate in x.target.candidates):
+            told = f"this key may not use `{x.target.name}`: it is for certain tiers only"
+            raise Refusal(403, "auth", told, f"It may use the tiers: {', '.join(key.tiers)}", param="model")
 
 
 async def authenticate(gateway: Gateway, secret: bytes | None, now_ns: int) -> ApiKey | None:
@@ -139,11 +152,21 @@ def _scope(gateway: Gateway, tags: dict[str, str], key: ApiKey | None) -> tuple[
     for name in gateway.settings.cache.scope:
         if name != "tenant":
             parts.append(f"{name}={tags.get(name, '')}")
-        elif key is not None:
-            parts.append(f"tenant={key.tags['tenant']}" if "tenant" in key.tags else f"key={key.id}")
         else:
-            parts.append("keyless")
+            parts.append("keyless" if key is None else _holder(key))
     return tuple(parts)
+
+
+def _tenant(tags: dict[str, str], key: ApiKey | None) -> str:
+    """Who takes turns with others where there is a queue. A team is only what a caller without a key says of itself."""
+    if key is not None:
+        return _holder(key)
+    return f"team={tags['team']}" if "team" in tags else "keyless"
+
+
+def _holder(key: ApiKey) -> str:
+    """Who a key belongs to: also where it was made in the place of another one."""
+    return f"tenant={key.tags['tenant']}" if "tenant" in key.tags else f"key={key.account}"
 
 
 def _find_target(gateway: Gateway, x: Exchange, body: dict[str, Any], key: ApiKey | None) -> None:

@@ -42,7 +42,7 @@ async def recall(gateway: Gateway, x: Exchange) -> bool:
         return False
     x.cache = "miss"
     hit = await gateway.cache.get(x.cache_key)
-    if hit is None or (x.permitted is not None and hit.upstream not in x.permitted):
+    if hit is None or not x.may_use(hit.upstream, hit.tier):
         return False
     body = _in_form(x, hit)
     if body is None:

@@ -2,7 +2,10 @@
 
 import time
 
-from penstock.domain.ledger.record import UsageRecord
+import msgspec
+
+from penstock.domain.ledger.record import UsageRecord, is_unbooked
+from penstock.gateway.caps import settle_caps
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.metering import Metered, meter
@@ -14,21 +17,32 @@ CLIENT_CLOSED = 499
 def settle(gateway: Gateway, x: Exchange) -> tuple[UsageRecord, bool]:
     """Builds the record and journals it. False: the journal did not take it (the reservation on it still stands for it)."""
     record = record_of(gateway, x, meter(gateway, x))
+    if x.held and record.cost is None and not is_unbooked(record):
+        # under a hard cap what turns out to have no price is booked as what was held for it, never as 0
+        record = msgspec.structs.replace(record, cost=x.reserved, cost_basis="estimated")
+    written = _journal(gateway, record)
+    if x.held and gateway.caps is not None:
+        settle_caps(gateway, gateway.caps, x, record, written)
+    if x.rated and gateway.rates is not None:
+        gateway.rates.settle(x, record)
+    return record, written
+
+
+def _journal(gateway: Gateway, record: UsageRecord) -> bool:
     try:
         gateway.journal.append(record)
     except JournalError as error:
         gateway.counters.journal_failures += 1
         gateway.counters.unmetered += 1
-        gateway.log(f"error: request {x.id} is not on the journal: {error}")
-        return record, False
-    return record, True
+        gateway.log(f"error: request {record.id} is not on the journal: {error}")
+        return False
+    return True
 
 
 def record_of(gateway: Gateway, x: Exchange, metered: Metered) -> UsageRecord:
     """The immutable row of a request, whatever happened to it."""
     candidate, hit = x.candidate, x.hit
     fleet = candidate.fleet if candidate is not None else None
-    now = time.perf_counter()
     return UsageRecord(
         id=x.id,
         admitted_ns=x.admitted_ns,
@@ -68,7 +82,7 @@ def record_of(gateway: Gateway, x: Exchange, metered: Metered) -> UsageRecord:
         parts=metered.parts,
         processing=metered.processing,
         first_token_us=int((x.first_token_at - x.started_at) * 1e6) if x.first_token_at is not None else None,
-        duration_us=int((now - x.started_at) * 1e6),
+        duration_us=int((time.perf_counter() - x.started_at) * 1e6),
         price_id=metered.price_id,
         price_version=metered.price_version,
         cost=metered.cost,
@@ -81,4 +95,7 @@ def record_of(gateway: Gateway, x: Exchange, metered: Metered) -> UsageRecord:
         counterfactual=metered.counterfactual,
         baseline=gateway.baseline,
         reserved=x.reserved,
+        writer=gateway.name,
+        steered=x.steered,
+        steered_from=x.steered_from,
     )
