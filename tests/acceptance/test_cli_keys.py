@@ -83,6 +83,11 @@ def test_the_secret_is_nowhere_on_disk(project: Path) -> None:
         (("create", "--model", "trial-smal"), 2, "did you mean `trial-small`?"),
         (("create", "--expires", "soon"), 2, "is not a duration"),
         (("create", "--expires", "0d"), 2, "above 0"),
+        (("create", "--requests", "fast"), 2, "`--requests`: `fast` is not a rate"),
+        (("create", "--budget", "50 EUR / month"), 2, "write it like `2500 USD / month`"),
+        (("create", "--concurrent", "0"), 2, "`--concurrent` as 1 or more"),
+        (("create", "--tier", "smal"), 2, "did you mean `small`?"),
+        (("rotate", "key_none"), 1, "there is no key"),
         (("revoke", "key_none", "--yes"), 1, "there is no key"),
     ],
 )
@@ -101,7 +106,57 @@ def test_values_that_a_tag_may_not_take(project: Path) -> None:
     assert "did you mean `critical`?" in result.stderr
 
 
+def test_slips_of_the_audit(project: Path) -> None:
+    assert "nothing was changed" in penstock("audit", cwd=project).stderr
+    wrong = penstock("audit", "--since", "yesterday-ish", cwd=project)
+    assert (wrong.returncode, "--since" in wrong.stderr) == (2, True)
+
+
 def test_no_keys_yet(project: Path) -> None:
     result = penstock("keys", "list", cwd=project)
     assert (result.returncode, result.stdout) == (0, "")
     assert "penstock keys create" in result.stderr
+
+
+def test_a_key_with_limits_is_rotated_and_its_account_stays(project: Path) -> None:
+    limits = ("--requests", "600 / minute", "--tokens", "100000 / minute", "--concurrent", "5", "--budget", "50 USD / month")
+    made = penstock("keys", "create", "--name", "ci", "--tier", "small", *limits, cwd=project)
+    assert made.returncode == 0, made.stderr
+    (old,) = keys(project)
+    assert (old["name"], old["tiers"], old["requests"], old["concurrent"]) == ("ci", ["small"], "600 / minute", 5)
+    planned = penstock("keys", "rotate", old["id"], "--dry-run", cwd=project)
+    assert (planned.returncode, planned.stdout, len(keys(project))) == (0, "", 1)
+    assert "50 USD / month" in planned.stderr
+
+    rotated = penstock("keys", "rotate", old["id"], "--grace", "0s", cwd=project)
+    assert rotated.returncode == 0, rotated.stderr
+    assert rotated.stdout.strip() != made.stdout.strip()
+    assert "refused from now on" in rotated.stderr
+    old, new = keys(project)
+    assert (old["state"], old["replaced_by"]) == ("expired", new["id"])
+    assert (new["state"], new["replaces"], new["account"], new["budget"]) == ("active", old["id"], old["id"], "50 USD / month")
+    table = " ".join(penstock("keys", "list", cwd=project).stdout.split())
+    for words in ("name", "limits", "rotation", "ci"):
+        assert words in table
+    again = penstock("keys", "rotate", old["id"], cwd=project)
+    assert (again.returncode, f"rotate that one: {new['id']}" in again.stderr) == (1, True)
+
+
+def test_every_change_stands_in_the_audit_log(project: Path) -> None:
+    environ = {"LOGNAME": "ann"}
+    secret = penstock("keys", "create", "--tag", "team=search", cwd=project, environ=environ).stdout.strip()
+    (key,) = keys(project)
+    penstock("keys", "rotate", key["id"], cwd=project, environ=environ)
+    penstock("keys", "revoke", key["id"], "--yes", cwd=project, environ=environ)
+    for _ in range(2):  # told twice, recorded once
+        penstock("record", "cost", "--name", "labels", "--usd", "12.50", "--id", "l1", cwd=project, environ=environ)
+    shown = penstock("audit", "--json", cwd=project)
+    assert secret not in shown.stdout
+    entries = json.loads(shown.stdout)["entries"]
+    assert [entry["action"] for entry in entries] == ["cost.record", "key.revoke", "key.rotate", "key.create"]
+    assert {entry["actor"] for entry in entries} == {"cli:ann"}
+    assert [entry["subject"] for entry in entries] == ["l1", key["id"], key["id"], key["id"]]
+    assert entries[0]["details"]["cost_usd"] == "12.500000000"
+    assert sorted((entry["id"] for entry in entries), reverse=True) == [entry["id"] for entry in entries]
+    table = penstock("audit", "--limit", "1", "--since", "1h", cwd=project).stdout
+    assert ("cost.record" in table, "key.create" in table) == (True, False)

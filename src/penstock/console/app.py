@@ -5,20 +5,21 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import cache, partial
+from types import MappingProxyType
 
 from penstock.config.settings import Settings
 from penstock.console.access import Access, Denied
 from penstock.console.assets import Assets
-from penstock.console.context import Context, NotHere
+from penstock.console.context import Context, NotHere, Papers
 from penstock.console.pages import DETAILS, PAGES, STREAMS, Page, Stream
+from penstock.console.posting import Table, find, refused
 from penstock.console.query import Address, read_address
-from penstock.console.recording import PATH as RECORDS
-from penstock.console.recording import Record, record_told
 from penstock.console.replies import Form, Reply, Writer, accepts_html
 from penstock.console.sharing import Shared
 from penstock.console.streams import Busy, Last, Reading, Sources
 from penstock.domain.prices.book import PriceBook
 from penstock.domain.prices.hardware import Steps
+from penstock.finops.budgets.history import Histories
 from penstock.finops.costs import QueryError
 from penstock.finops.live import Tail
 from penstock.finops.metrics import Gauges
@@ -49,16 +50,19 @@ class Console:
         gauges: Callable[[], Gauges],
         tail: Tail,
         access: Access,
+        papers: Papers,
         log: Callable[[str], None],
-        record: Record | None = None,
+        posts: Table = MappingProxyType({}),
+        reads: Table = MappingProxyType({}),
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """`reading` opens a consistent view of store and journal; `prices` is asked once, when a page first needs it; `runs` tells
-        when fleets ran; `log` hears of pages that fail; `record` puts costs into the ledger, where that is wanted.
+        when fleets ran; `log` hears of pages that fail; `posts` answer what is posted to their addresses, `reads` what is read at theirs.
         """
         self._settings, self._reading, self._prices, self._tail = settings, reading, cache(prices), tail
         self._price_source, self._gauges, self._clock_ns, self._runs = price_source, gauges, clock_ns, runs
-        self._access, self._log, self._record = access, log, record
+        self._access, self._papers, self._log, self._posts, self._reads = access, papers, log, posts, reads
+        self._histories = Histories()
         self._exports, self._last = asyncio.Semaphore(EXPORTS_AT_ONCE), Last()
         self._assets = Assets()
         self._writer = Writer(self._assets, settings)
@@ -86,9 +90,14 @@ class Console:
         denied = self._access.denied(request)
         if request.method == "GET" and denied is None and (stream := STREAMS.get(request.path)) is not None:
             return await self._streamed(stream, request, responder)
-        if request.method == "POST" and denied is None and self._record is not None and request.path == RECORDS:
-            return await asyncio.to_thread(record_told, request, self._record, self._writer)
-        return await self._reply(request, denied)
+        table = self._posts if request.method == "POST" else self._reads if request.method in ("GET", "HEAD") else {}
+        if (found := find(table, request.path)) is None:
+            return await self._reply(request, denied)
+        if denied is not None:
+            return self._writer.denied(denied, html=accepts_html(request.header(b"accept")))
+        handler, parts = found
+        wrong = refused(request, self._writer) if request.method == "POST" else None
+        return wrong or await asyncio.to_thread(handler, request, self._writer, parts)
 
     async def _streamed(self, stream: Stream, request: Request, responder: Responder) -> Reply | None:
         """Lets a stream answer by itself; what kept it from beginning is told as for a page."""
@@ -109,8 +118,6 @@ class Console:
     async def _reply(self, request: Request, denied: Denied | None) -> Reply:
         html = accepts_html(request.header(b"accept"))
         if request.method not in ("GET", "HEAD"):
-            if denied is not None and request.path == RECORDS:
-                return self._writer.denied(denied, html=html)
             return self._writer.problem(405, f"{request.path[:200]} can only be read", "use GET", html=html)
         if (asset := self._assets.find(request.path)) is not None:
             return self._writer.asset(asset)
@@ -141,7 +148,8 @@ class Console:
             with self._reading() as (snapshot, reader):
                 context = Context(
                     self._settings, snapshot, reader, self._prices,
-                    runs=self._runs, price_source=self._price_source, gauges=gauges, now_ns=now_ns,
+                    runs=self._runs, price_source=self._price_source, gauges=gauges, papers=self._papers,
+                    histories=self._histories, now_ns=now_ns,
                 )  # fmt: skip
                 view = page.build(context, address)
             return self._writer.page(page, form, address, view)
