@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from penstock.config.checks_server import metrics_keyed
 from penstock.config.settings import Settings
 from penstock.deploy.grafana import dashboard
 from penstock.deploy.prometheus import rules, scrape
@@ -26,7 +27,7 @@ def render(target: Target, settings: Settings) -> tuple[File, ...]:
         return (File("penstock-dashboard.json", json.dumps(dashboard(declared), indent=2, ensure_ascii=False) + "\n"),)
     return (
         File("penstock-rules.yml", _HEAD + _yaml(rules(declared))),
-        File("penstock-scrape.yml", _HEAD + _yaml(scrape(settings.server.listen))),
+        File("penstock-scrape.yml", _HEAD + _yaml(scrape(settings.server.listen, keyed=metrics_keyed(settings)))),
     )
 
 

@@ -6,6 +6,7 @@ The JSON is that of Grafana 12 (dashboard schema 42); older ones read it, newer 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from penstock.deploy.budget_panels import budget_row
 from penstock.deploy.panels import Panel, Row, rows
 from penstock.deploy.promql import JOB, Selection
 from penstock.ports.metrics import BUILD, REQUESTS, TAGGED, tag_labels
@@ -42,7 +43,7 @@ def dashboard(declared: Sequence[str]) -> dict[str, Any]:
         "annotations": {"list": []},
         "links": [],
         "templating": {"list": [*_variables((*TAGGED, *labels), watched)]},
-        "panels": [*_laid_out(rows(seen, over, "$by", watched))],
+        "panels": [*_laid_out((*rows(seen, over, "$by", watched), budget_row(seen, over)))],
     }
 
 

@@ -13,8 +13,11 @@ from penstock.deploy.promql import JOB, Selection, share
 from penstock.ports import metrics as m
 
 SCRAPE_S = 15
+KEY_FILE = "/etc/prometheus/penstock-metrics-key"
+"""where a Prometheus finds the key of `/metrics`, if there is one: a file of the key alone"""
 MOST_GROUPS = 3
 """declared tags that figures are recorded for: the first ones, users aside"""
+SPENT_RATIO, FORECAST_RATIO = "penstock:budget_spent_ratio", "penstock:budget_forecast_ratio"
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -51,8 +54,9 @@ def rules(declared: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def scrape(listen: str) -> dict[str, Any]:
-    """A part of prometheus.yml that scrapes this Penstock and reads the rules. `listen` is `host:port`; any host is this one."""
+def scrape(listen: str, *, keyed: bool = False) -> dict[str, Any]:
+    """A part of prometheus.yml that scrapes this Penstock and reads the rules. `listen` is `host:port`; any host is this one.
+    `keyed`: it answers to a key, which Prometheus reads from a file."""
     host, _, port = listen.rpartition(":")
     listen = f"localhost:{port}" if host in ("0.0.0.0", "[::]", "") else listen  # noqa: S104  nothing is bound here
     return {
@@ -62,6 +66,7 @@ def scrape(listen: str) -> dict[str, Any]:
                 "job_name": "penstock",
                 "scrape_interval": f"{SCRAPE_S}s",
                 "metrics_path": "/metrics",
+                **({"authorization": {"credentials_file": KEY_FILE}} if keyed else {}),
                 "static_configs": [{"targets": [listen]}],
             }
         ],
@@ -87,6 +92,8 @@ def recordings(labels: tuple[str, ...], watched: Sequence[str]) -> Iterator[Reco
     yield Recorded("penstock:wasted_share:1h", wasted)
     hits = hour.gained(m.CACHE_ANSWERS, 'cache=~"exact|normalised|semantic"', by=(JOB,))
     yield Recorded("penstock:cache_hit_share:1h", share(hits, hour.gained(m.CACHE_ANSWERS, by=(JOB,))))
+    yield Recorded(SPENT_RATIO, _of_limit(hour, m.BUDGET_SPENT_USD, m.BUDGET_SPENT_GPU_HOURS))
+    yield Recorded(FORECAST_RATIO, _of_limit(hour, m.BUDGET_FORECAST_USD, m.BUDGET_FORECAST_GPU_HOURS))
     for x in (minutes, hour):
         failed = share(x.rate(m.REQUESTS, FAILED, by=by_model), x.rate(m.REQUESTS, by=by_model))
         yield Recorded(f"penstock:error_ratio:by_model_{x.window}", failed)
@@ -96,6 +103,8 @@ def recordings(labels: tuple[str, ...], watched: Sequence[str]) -> Iterator[Reco
 def alerts(labels: tuple[str, ...]) -> Iterator[Alert]:
     """Thresholds are a start: edit them in the rendered file."""
     yield from _about_money(Selection(labels, "15m"))
+    yield from _about_budgets()
+    yield from _about_promises(Selection(labels, "15m"))
     yield from _about_service()
     yield from _about_the_ledger(Selection(labels, "10m"))
 
@@ -139,6 +148,84 @@ def _about_money(x: Selection) -> Iterator[Alert]:
         summary="More than 5 % of the spend goes to tries that bring no answer",
         says="{{ $value | humanizePercentage }} over the last hour.",
         then="Look at penstock_upstream_attempts_total: timeouts and broken streams are paid for. Raise the timeout, or mend the upstream.",
+    )
+
+
+def _about_budgets() -> Iterator[Alert]:
+    """The default marks of every budget; each ends where the next one begins, so that one of them fires."""
+    marks: tuple[tuple[int, float | None, Literal["critical", "warning", "info"]], ...] = (
+        (50, 0.8, "info"),
+        (80, 0.95, "warning"),
+        (95, None, "critical"),
+    )
+    for mark, below, severity in marks:
+        yield Alert(
+            name=f"PenstockBudget{mark}",
+            held="0m",
+            severity=severity,
+            expr=f"{SPENT_RATIO} >= {mark / 100:g}" + ("" if below is None else f" and {SPENT_RATIO} < {below:g}"),
+            summary=f"Budget {{{{ $labels.budget }}}} has spent more than {mark} % of its limit",
+            says="{{ $value | humanizePercentage }} of the limit of its current period.",
+            then="`penstock budget list` says when it ends; `penstock cost --by team,feature,model` who spends it.",
+        )
+    yield Alert(
+        name="PenstockBudgetForecast",
+        held="15m",
+        severity="warning",
+        expr=f"{FORECAST_RATIO} > 1 and {SPENT_RATIO} < 1",
+        summary="Budget {{ $labels.budget }} is expected to end above its limit",
+        says="{{ $value | humanizePercentage }} of the limit at the end of the period.",
+        then="`penstock budget forecast` shows the band and the day it ends. Lower the spend, or raise the limit while there is time.",
+    )
+
+
+def _about_promises(x: Selection) -> Iterator[Alert]:
+    refused = x.series(m.REFUSED_BUDGET)
+    new = f"sum by (job, budget) ({refused} unless {refused} offset {x.window})"
+    yield Alert(
+        name="PenstockBudgetClosed",
+        held="0m",
+        severity="critical",
+        expr=f"{x.gained(m.REFUSED_BUDGET, by=(JOB, 'budget'))} > 0 or {new} > 0",
+        summary="Budget {{ $labels.budget }} is closed: requests are refused",
+        says="{{ $value | humanize }} requests in 15 minutes were answered 402.",
+        then="`penstock budget list` says until when. Raise the limit, or wait for the next period.",
+    )
+    yield Alert(
+        name="PenstockReservationExceeded",
+        held="0m",
+        severity="warning",
+        expr=f"{x.gained(m.RESERVATION_EXCEEDED, by=(JOB,))} > 0",
+        summary="Answers cost more than was held for them",
+        says="They are booked whole; a cap may have been passed by as much.",
+        then="`penstock explain` of such a request shows both. Raise the model's max_output, or correct its price.",
+    )
+    yield Alert(
+        name="PenstockBookAway",
+        held="1m",
+        severity="critical",
+        expr=f"{m.BOOK_UP.name} == 0",
+        summary="The book of grants does not answer",
+        says='Hard caps with fail = "closed" refuse; those with fail = "open" are not held.',
+        then="Check [server] shared; the log of `penstock serve` has the reason.",
+    )
+    yield Alert(
+        name="PenstockAlertsUndelivered",
+        held="5m",
+        severity="critical",
+        expr=f"{m.ALERTS_UNDELIVERED.name} > 0",
+        summary="Messages of Penstock do not arrive",
+        says="{{ $value | humanize }} wait or were given up.",
+        then="`penstock budget test-alert` says which [notify.*] fails, and why.",
+    )
+    yield Alert(
+        name="PenstockObjectiveMissed",
+        held="5m",
+        severity="warning",
+        expr=f"min by (job, objective) ({m.OBJECTIVE_BURN_RATE.name}) > 1",
+        summary="Objective {{ $labels.objective }} is missed",
+        says='{{ $value | printf "%.2f" }} times its target at least, over its long and its short window.',
+        then="`penstock cost --by model,team` says whose cost per token rose. What is done about it is in the audit log.",
     )
 
 
@@ -234,6 +321,13 @@ def _about_the_ledger(x: Selection) -> Iterator[Alert]:
         says="The ledger lacks nothing; the trace system does.",
         then="Check [telemetry] traces and its receiver; the log of `penstock serve` has the reason.",
     )
+
+
+def _of_limit(x: Selection, usd: m.Metric, gpu_hours: m.Metric) -> str:
+    """An amount over the limit, by budget, whatever its unit; hosts that share a ledger tell the same."""
+    by = f"max by ({JOB}, budget)"
+    pairs = ((usd, m.BUDGET_LIMIT_USD), (gpu_hours, m.BUDGET_LIMIT_GPU_HOURS))
+    return " or ".join(f"{by} ({x.series(amount)}) / {by} ({x.series(limit)})" for amount, limit in pairs)
 
 
 def _alert(alert: Alert) -> dict[str, Any]:

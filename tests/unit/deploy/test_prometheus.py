@@ -8,7 +8,7 @@ import yaml
 from penstock.config.load import parse
 from penstock.config.settings import Tags
 from penstock.deploy.files import render
-from penstock.deploy.prometheus import rules, scrape
+from penstock.deploy.prometheus import KEY_FILE, rules, scrape
 from penstock.ports.metrics import tag_labels
 from tests.unit.deploy.expressions import metrics_in, unknown_labels
 
@@ -52,3 +52,14 @@ def test_files_are_yaml_and_follow_the_config() -> None:
 )
 def test_any_address_is_this_host(listen: str, target: str) -> None:
     assert scrape(listen)["scrape_configs"][0]["static_configs"] == [{"targets": [target]}]
+
+
+def test_metrics_that_need_a_key_are_scraped_with_one() -> None:
+    for tables, keyed in (
+        ("", False),
+        ('[server]\nlisten = "0.0.0.0:1"\n', True),
+        ('[server]\nlisten = "0.0.0.0:1"\n[auth]\nmetrics = "open"\n', False),
+        ('[auth]\nmetrics_key = { env = "KEY" }\n', True),
+    ):
+        [job] = yaml.safe_load(render("prometheus", parse(f"version = 1\n{tables}", {}))[1].text)["scrape_configs"]
+        assert job.get("authorization") == ({"credentials_file": KEY_FILE} if keyed else None)

@@ -1,0 +1,1 @@
+"""What has to be told, to whom, and that it arrives."""
