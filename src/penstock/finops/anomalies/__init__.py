@@ -1,0 +1,1 @@
+"""Anomalies of spend and use: watched while they happen, explained, told of, and learned from."""
