@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts reference format bench docs screenshots lock clean
+.PHONY: help setup demo demo-cluster test check lint types contracts reference format bench docs screenshots lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## install Penstock and its tools into .venv, from the hashed lock
 
@@ -24,6 +24,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP) ## watch a fictional firm spend money: no key, no GPU, no account
 	@$(BIN)/penstock demo
+
+demo-cluster: $(STAMP) ## watch two gateways act as one, on the PostgreSQL and the Redis of this machine (ARGS="--postgres URL --redis URL")
+	@$(BIN)/penstock demo --cluster $(ARGS)
 
 test: $(STAMP) ## run every test (ARGS="-k name" for some)
 	@$(BIN)/python -m pytest $(ARGS)

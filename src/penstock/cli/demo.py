@@ -25,6 +25,7 @@ LAST_ANSWERS_S = 3.0
 OPEN_AT = 0.6
 """part of the history after which the gateway starts"""
 BY = ("team",)
+POSTGRES, REDIS = "postgresql://127.0.0.1:5432/postgres", "redis://127.0.0.1:6379"
 
 
 class Wishes(NamedTuple):
@@ -53,6 +54,13 @@ def demo(
     requests: Annotated[int, typer.Option(help="About that many requests in the thirty days before.", metavar="N", min=1000)] = 310_000,
     seed: Annotated[int, typer.Option(help="Another seed, other traffic.", metavar="N", min=0)] = 7,
     browse: Annotated[bool, typer.Option("--open", help="Open the console in the browser.")] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Two gateways as one instead, on PostgreSQL and Redis; one gets killed.")
+    ] = False,
+    postgres: Annotated[
+        str, typer.Option(help="With --cluster: a database from which databases can be created.", metavar="URL")
+    ] = POSTGRES,
+    redis: Annotated[str, typer.Option(help="With --cluster: a Redis with an empty database.", metavar="URL")] = REDIS,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -66,6 +74,8 @@ def demo(
     from penstock.demo.stage import StageError
 
     live = sys.stdout.isatty() and not json
+    if cluster:
+        return _cluster(postgres, redis, seconds, json, quiet)
     if seconds is None and not live:
         seconds = DEFAULT_SECONDS
     try:
@@ -77,6 +87,16 @@ def demo(
     _print(report, json, live)
     say("that was the demo; it left nothing behind. Yours: penstock init", quiet)
     return INTERRUPTED if interrupted and seconds is not None else FINE
+
+
+def _cluster(postgres: str, redis: str, seconds: float | None, json: bool, quiet: bool) -> int:
+    from penstock.cli import demo_cluster
+    from penstock.demo.stage import StageError
+
+    try:
+        return demo_cluster.show(demo_cluster.Wishes(postgres, redis, seconds, json, quiet))
+    except StageError as error:
+        raise CommandError(str(error), error.hint) from None
 
 
 async def _run(wishes: Wishes) -> "tuple[CostReport | None, bool]":
@@ -91,7 +111,7 @@ async def _run(wishes: Wishes) -> "tuple[CostReport | None, bool]":
     from penstock.demo.player import Player
     from penstock.demo.stage import stage
 
-    stop = _stop_signals()
+    stop = stop_signals()
     say("starting: thirty days of a fictional firm, a gateway, simulated engines ...", wishes.quiet)
     began_ns = time.time_ns()
     with stage(wishes.seed, began_ns, wishes.requests) as scene:
@@ -101,7 +121,7 @@ async def _run(wishes: Wishes) -> "tuple[CostReport | None, bool]":
             return None, True
         scene.open(controller_socket(settings))
         player = Player(scene.host, scene.port)
-        if not await _unless_stopped(scene.wait_until_ready(player.ready), stop):
+        if not await unless_stopped(scene.wait_until_ready(player.ready), stop):
             return None, True
         screen = Screen(scene.address, scene.config, seeded, wishes.seed)
         screen.welcome(wishes.live, wishes.quiet, wishes.seconds)
@@ -152,7 +172,7 @@ def _progress(wishes: Wishes) -> Iterator[Callable[[int], None]]:
         yield lambda taken: progress.update(bar, completed=taken)
 
 
-def _stop_signals() -> "asyncio.Event":
+def stop_signals() -> "asyncio.Event":
     import asyncio
     import signal
 
@@ -162,7 +182,7 @@ def _stop_signals() -> "asyncio.Event":
     return stop
 
 
-async def _unless_stopped(work: Coroutine[Any, Any, None], stop: "asyncio.Event") -> bool:
+async def unless_stopped(work: Coroutine[Any, Any, None], stop: "asyncio.Event") -> bool:
     """Whether the work came to its end before the stop; raises what the work raises."""
     import asyncio
 

@@ -92,6 +92,15 @@ large  = {{ model = "ocean-3", complexity = "> 0.7" }}
 strategy = "by_complexity"
 tiers    = ["small", "medium", "large"]
 fallback = ["large"]
+
+[[slos]]                                  # says what it would do, and does nothing
+name    = "cheap chat"
+metric  = "cp1kt"
+where   = {{ feature = "chat" }}
+target  = "<= 0.0018 USD"
+window  = "6h"
+respond = ["shift_traffic:medium"]
+dry_run = true
 """
 
 BUDGET = """
@@ -99,12 +108,16 @@ BUDGET = """
 name     = "{name}"
 where    = {where}
 limit    = "{usd} USD / month"
-at_limit = "alert"
+at_limit = "{at_limit}"
 alert_at = [50, 80, 95, "forecast"]
 """
-BUDGETS = (("Northwater", 20_000), ("engineering", 9_000), ("planning", 4_600), ("support", 2_400), ("search", 1_400))
-"""whose, and USD a month for `FULL` requests in thirty days; the first is for all"""
+CAPPED = "search"
+"""whose budget is a hard cap"""
+BUDGETS = (("Northwater", 20_000), ("engineering", 9_000), ("planning", 4_600), ("support", 2_400), (CAPPED, 1_400))
+"""whose, and USD a month for `FULL` requests in thirty days; the first is for all, and is told `AT_REST` more"""
 FULL = 310_000
+AT_REST = 4_000
+"""USD a month for hardware that is rented and not at work, whatever the traffic; it comes to a little more"""
 
 PRICES = """\
 # Invented prices in USD per million tokens. New ones are appended, old ones stay.
@@ -143,7 +156,8 @@ def write(directory: Path, listen: str, seed: int, until_ns: int, requests: int 
     tables = CONFIG.format(listen=listen, prices=PRICES_FILE, seed=seed, medium_version=MEDIUM_VERSIONS[1])
     for index, (name, usd) in enumerate(BUDGETS):
         where = f'{{ team = "{name}" }}' if index else "{}"
-        tables += BUDGET.format(name=name, where=where, usd=max(usd * requests // FULL // 10 * 10, 10))
+        limit = max(usd * requests // FULL // 10 * 10, 10) + (0 if index else AT_REST)
+        tables += BUDGET.format(name=name, where=where, usd=limit, at_limit="refuse" if name == CAPPED else "alert")
     config = directory / CONFIG_FILE
     config.write_text(tables)
     begin = calendar.date(0) - timedelta(days=DAYS)

@@ -30,10 +30,11 @@ class StageError(Exception):
         self.hint = hint
 
 
-class Stage:
-    """Where everything stands while the demo runs. The address is ours from the start; `open` starts the gateway on it."""
+class Kept:
+    """A directory and one command in it, both kept by a keeper: they are gone at the end, however it ends."""
 
-    def __init__(self, seed: int, until_ns: int, requests: int) -> None:
+    def __init__(self) -> None:
+        """Raises `StageError`."""
         self._keeper = subprocess.Popen(
             [sys.executable, "-m", "penstock.demo.keeper"],
             env=_environment(),
@@ -41,27 +42,14 @@ class Stage:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C and a closing terminal are for the demo
         )
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind((HOST, 0))
-        self.host = HOST
-        self.port: int = self._reserved.getsockname()[1]
         assert self._keeper.stdout is not None
         if not (directory := self._keeper.stdout.readline().rstrip(b"\n")):
             raise StageError("there is no directory for temporary files", "make one writable and name it in TMPDIR")
-        self._directory = Path(os.fsdecode(directory))
-        self.config = scenery.write(self._directory, f"{HOST}:{self.port}", seed, until_ns, requests)
+        self.directory = Path(os.fsdecode(directory))
 
-    @property
-    def address(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    def open(self, leaves: str) -> None:
-        """Starts the gateway, once. `leaves`: the file outside the directory that goes at the end."""
-        if self._reserved.fileno() == -1:
-            return
-        self._reserved.close()
-        order = json.dumps([leaves, sys.executable, "-m", "penstock", "serve", "--config", str(self.config)])
+    def run(self, leaves: str, *command: str) -> None:
+        """Starts the command, once. `leaves`: the file outside the directory that goes at the end."""
+        order = json.dumps([leaves, sys.executable, "-m", *command])
         assert self._keeper.stdin is not None
         with suppress(BrokenPipeError):  # `check` says that the keeper has gone
             self._keeper.stdin.write(order.encode() + b"\n")
@@ -84,7 +72,6 @@ class Stage:
 
     def clear(self) -> None:
         """Ends the gateway and its keeper; the directory is removed. Not even a kill of the keeper leaves the gateway behind."""
-        self._reserved.close()
         with self._keeper, suppress(BrokenPipeError):
             assert self._keeper.stdin is not None
             self._keeper.stdin.close()
@@ -95,7 +82,7 @@ class Stage:
                 self._keeper.wait()
             if self._keeper.returncode < 0:
                 self._end_orphan()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _end_orphan(self) -> None:
         assert self._keeper.stdout is not None
@@ -109,8 +96,37 @@ class Stage:
                 time.sleep(POLL_S)
 
     def _last_words(self) -> str:
-        log = self._directory / LOG
+        log = self.directory / LOG
         return log.read_text(errors="replace").strip()[-2000:] if log.exists() else ""
+
+
+class Stage(Kept):
+    """Where everything stands while the demo runs. The address is ours from the start; `open` starts the gateway on it."""
+
+    def __init__(self, seed: int, until_ns: int, requests: int) -> None:
+        super().__init__()
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((HOST, 0))
+        self.host = HOST
+        self.port: int = self._reserved.getsockname()[1]
+        self.config = scenery.write(self.directory, f"{HOST}:{self.port}", seed, until_ns, requests)
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def open(self, leaves: str) -> None:
+        """Starts the gateway, once. `leaves`: the file outside the directory that goes at the end."""
+        if self._reserved.fileno() == -1:
+            return
+        self._reserved.close()
+        self.run(leaves, "penstock", "serve", "--config", str(self.config))
+
+    def clear(self) -> None:
+        """Ends the gateway and its keeper; the directory is removed."""
+        self._reserved.close()
+        super().clear()
 
 
 @contextmanager
