@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from penstock.config.settings import Settings
-    from penstock.finops.recording import Recorded, Recorder
+    from penstock.finops.recording import Recorded, Told
     from penstock.finops.run_costs import RunCost
 
 TagOption = Annotated[list[str] | None, typer.Option("--tag", help="Tag, as requests carry them; repeatable.", metavar="NAME=VALUE")]
@@ -24,9 +24,12 @@ NameOption = Annotated[str, typer.Option(help="What it is called in reports.")]
 
 
 def register(app: typer.Typer) -> None:
+    from penstock.cli.record_bill import bill
+
     record = typer.Typer(help="Record training runs and other costs.", rich_markup_mode="rich")
     record.command("training-run")(training_run)
     record.command("cost")(cost)
+    record.command("bill")(bill)
     record.command("list")(list_)
     record.command("import")(import_)
     app.add_typer(record, name="record", rich_help_panel=MONEY)
@@ -133,10 +136,10 @@ def import_(
     """Record what stands in files, one JSON object each, in the words of `POST /records`. Importing twice records once."""
     from penstock.finops.recording import RecordingError, told_of
 
-    record, done = _recorder(_settings(config)), []
+    settings, done = _settings(config), []
     for file in files:
         try:
-            done.append(record(told_of(file.read_bytes()), dry_run=dry_run))
+            done.append(_put(settings, told_of(file.read_bytes()), dry_run))
         except RecordingError as problem:
             complain(f"{file}: {problem}", problem.hint)
             continue
@@ -151,7 +154,7 @@ def _record(words: Mapping[str, Any], config: Path, json: bool, dry_run: bool, q
 
     try:
         told = told_of({word: value for word, value in words.items() if value is not None})
-        done = _recorder(_settings(config))(told, dry_run=dry_run)
+        done = _put(_settings(config), told, dry_run)
     except RecordingError as problem:
         raise CommandError(_option_words(str(problem)), _option_words(problem.hint), FAILED if problem.conflict else WRONG_USAGE) from None
     if json:
@@ -207,11 +210,17 @@ def _settings(config: Path) -> "Settings":
     return load(config, os.environ)
 
 
-def _recorder(settings: "Settings") -> "Recorder":
+def _put(settings: "Settings", told: "Told", dry_run: bool) -> "Recorded":
+    """Records it, and who did so. Raises `RecordingError`, `StoreError`."""
     from penstock import bootstrap
+    from penstock.cli.audit import actor
+    from penstock.finops.audit import cost_recorded
     from penstock.finops.recording import Recorder
 
-    return Recorder(settings, lambda: bootstrap.open_reading(settings), lambda: bootstrap.open_costs(settings))
+    done = Recorder(settings, lambda: bootstrap.open_reading(settings), lambda: bootstrap.open_costs(settings))(told, dry_run=dry_run)
+    if done.new and not dry_run:
+        bootstrap.open_audit(settings).write(cost_recorded(done.entry, actor(), done.entry.recorded_ns))
+    return done
 
 
 def _print_table(found: "Sequence[RunCost]") -> None:

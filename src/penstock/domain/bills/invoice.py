@@ -114,24 +114,12 @@ class Invoice:
             self.outside.setdefault(currency, Amount()).add(cost)
         elif currency != USD:
             self.foreign.setdefault(currency, Amount()).add(cost)
-        elif (kind := self._kind_apart(row)) is not None:
+        elif (kind := kind_apart(row, self._matcher)) is not None:
             self.apart.setdefault((kind, row.service_name or "unknown"), Amount()).add(
                 cost, cost if row.billed_cost is None else row.billed_cost
             )
         else:
             self._compare(row, cost, start)
-
-    def _kind_apart(self, row: FocusRow) -> str | None:
-        category = row.charge_category
-        if category in ("Tax", "Credit", "Adjustment", "Purchase"):
-            return APART[category]
-        if row.charge_class == "Correction":
-            return APART["Correction"]
-        if row.service_subcategory == "Support" or "support" in (row.service_name or "").lower():
-            return APART["Support"]
-        if row.commitment_discount_status == "Unused" and self._matcher.subject_of(row) is None:
-            return APART["Unused"]
-        return None
 
     def _compare(self, row: FocusRow, cost: Decimal, start: datetime | None) -> None:
         subject = self._matcher.subject_of(row)
@@ -180,6 +168,20 @@ class Invoice:
             yield from ((USD, amount) for amount in places.values())
         for by_currency in (self.foreign, self.outside, self.repeated):
             yield from by_currency.items()
+
+
+def kind_apart(row: FocusRow, matcher: Matcher) -> str | None:
+    """What a charge is that no request and no hour of a fleet causes, in the words of `APART`; None for all others."""
+    category = row.charge_category
+    if category in ("Tax", "Credit", "Adjustment", "Purchase"):
+        return APART[category]
+    if row.charge_class == "Correction":
+        return APART["Correction"]
+    if row.service_subcategory == "Support" or "support" in (row.service_name or "").lower():
+        return APART["Support"]
+    if row.commitment_discount_status == "Unused" and matcher.subject_of(row) is None:
+        return APART["Unused"]
+    return None
 
 
 def currency_of(row: FocusRow) -> str:
