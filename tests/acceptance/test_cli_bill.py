@@ -202,6 +202,8 @@ def test_a_month_is_closed_once_and_stays_as_it_was(ledger: Ledger) -> None:
     assert "bill 1, frozen" in ledger.run("bill", LAST.name, "--format", "html")
     ledger.run("bill", LAST.name, "--by", "model", code=2)
     assert "is closed: bill 1 is split by team, feature" in ledger.said
+    [entry] = json.loads(ledger.run("audit", "--json"))["entries"]
+    assert (entry["action"], entry["subject"], entry["details"]["total_usd"]) == ("month.close", LAST.name, closed["total_usd"])
 
 
 def test_what_arrives_late_is_a_correction_of_the_next_month(ledger: Ledger) -> None:

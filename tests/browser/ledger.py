@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstock.bootstrap import open_store
+from penstock.bootstrap import open_anomalies, open_store
 from penstock.config.load import load
+from penstock.domain.budgets.causes import Cause
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import UsageRecord
+from penstock.finops.anomalies.book import Found
 from penstock.ports.usage_store import Intake
 
 ZONE = "America/New_York"
@@ -45,22 +47,60 @@ tiers = ["small", "large"]
 [[budgets]]
 name = "the firm"
 limit = "90 USD / month"
+notify = ["away"]
 [[budgets]]
 name = "research"
 where = { team = "research" }
 limit = "2 USD / month"
+at_limit = "refuse"
+[[budgets]]
+name = "GPU time"
+limit = "40 gpu-hours / rolling 24h"
+[[limits]]
+name = "each team"
+by = ["team"]
+requests = "60000 / minute"
+[[slos]]
+metric = "cp1kt"
+name = "cheap answers"
+where = { model = "big" }
+target = "<= 0.0001 USD"
+window = "6h"
+respond = ["shift_traffic:small"]
+[[slos]]
+metric = "cp1kt"
+name = "rehearsal"
+target = "<= 0.0001 USD"
+window = "6h"
+respond = ["downgrade"]
+dry_run = true
+[notify.away]
+kind = "webhook"
+url = "http://127.0.0.1:9/nobody"
 """
 
 
 def fill(config: Path) -> None:
-    """Puts the records into the store of a config, as the controller would."""
-    store = open_store(load(config, {}))
+    """Puts the records into the store of a config, as the controller would, and what strayed beside them."""
+    settings, now_ns = load(config, {}), time.time_ns()
+    store = open_store(settings)
     try:
         records = list(_month(time.time_ns()))
         for first in range(0, len(records), 5000):
             store.take_in(Intake(records[first : first + 5000], [], [], {}))
     finally:
         store.close()
+    book = open_anomalies(settings)
+    for number, (team, end_ns) in enumerate((("research", None), (HOSTILE[0], now_ns - 3600 * 10**9))):
+        book.put(_strayed(f"odd{number}", team, now_ns, end_ns))
+
+
+def _strayed(id: str, team: str, now_ns: int, end_ns: int | None) -> Found:
+    return Found(
+        id=id, team=team, feature="agent", model=None, metric="spend", metrics=("spend",), begin_ns=now_ns - 4 * 3600 * 10**9,
+        found_ns=now_ns, end_ns=end_ns, observed=9.4e9, usual=1e9, cost=12 * 10**9, usual_cost=10**9, impact=11 * 10**9, requests=400,
+        score=9.0, causes=(Cause("requests", "user", "svc-refactor", 10**10, 0.92, 0.1, 0.8),),
+    )  # fmt: skip
 
 
 def _month(now_ns: int) -> Iterator[UsageRecord]:

@@ -164,3 +164,15 @@ def test_a_store_that_goes_away_and_comes_back(browser: "Browser", tmp_path: Pat
         wait_until(lambda: console.get("/costs.json").status == 200, "the store to be read again")
         page.get_by_role("link", name="Try again").click()
         page.get_by_role("heading", name="Who spends what?").wait_for()
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_what_an_anomaly_was_is_said_on_the_page(browser: "Browser", console: Serving, script: bool) -> None:
+    with looking(browser, console, java_script_enabled=script) as (page, complaints):
+        page.goto("/budgets")
+        page.locator("form.feedback").first.get_by_role("button", name="no" if script else "it was planned").click()
+        said = page.locator("form.feedback b").first
+        assert said.inner_text() == ("no" if script else "planned activity")
+        assert not complaints
+    entries = console.get("/audit.json").json()["entries"]
+    assert next(each["action"] for each in entries if each["subject"] == "odd0") == "anomaly.feedback"

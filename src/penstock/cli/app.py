@@ -10,7 +10,10 @@ import typer.main
 
 from penstock import __version__
 from penstock.cli import (
+    anomalies,
+    audit,
     bill,
+    budget,
     check,
     close,
     cost,
@@ -26,6 +29,7 @@ from penstock.cli import (
     schema,
     serve,
     showback,
+    slos,
 )
 from penstock.config.problems import ConfigError, nearest
 from penstock.domain.units import UnitError
@@ -34,7 +38,27 @@ from penstock.ports.traces import TracesError
 from penstock.ports.usage_store import StoreError
 
 HELP = ["--help", "-h"]
-COMMANDS = (demo, init, check, serve, keys, cost, explain, prices, bill, close, showback, reconcile, record, deploy, schema)
+COMMANDS = (
+    demo,
+    init,
+    check,
+    serve,
+    keys,
+    audit,
+    cost,
+    explain,
+    budget,
+    prices,
+    bill,
+    close,
+    showback,
+    slos,
+    anomalies,
+    reconcile,
+    record,
+    deploy,
+    schema,
+)
 
 
 def application() -> typer.Typer:

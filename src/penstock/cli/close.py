@@ -141,8 +141,10 @@ def _frozen(settings: "Settings", span: "Window", tick: Callable[[int], None]) -
 
 
 def _put(settings: "Settings", frozen: "Close", span: "Window") -> "Close":
-    """Writes the close; when somebody else closed the month meanwhile, theirs stands."""
+    """Writes the close, and who did so; when somebody else closed the month meanwhile, theirs stands."""
     from penstock import bootstrap
+    from penstock.cli.audit import actor
+    from penstock.finops.audit import month_closed
     from penstock.ports.usage_store import StoreError
 
     try:
@@ -151,6 +153,7 @@ def _put(settings: "Settings", frozen: "Close", span: "Window") -> "Close":
         if (other := _standing(settings, span)) is None:
             raise
         return other
+    bootstrap.open_audit(settings).write(month_closed(frozen, actor(), frozen.closed_ns))
     return frozen
 
 

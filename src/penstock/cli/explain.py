@@ -70,6 +70,7 @@ def _print(steps: list[Step]) -> None:
 
 
 def _steps(explanation: "Explanation", shares: "Sequence[HourShare]") -> list[Step]:
+    from penstock.finops.explain import reserved_words, steered_words
     from penstock.finops.window import iso
 
     record = explanation.record
@@ -83,10 +84,12 @@ def _steps(explanation: "Explanation", shares: "Sequence[HourShare]") -> list[St
         ("asked for", [asked]),
         ("cache", [record.cache + (f", from request {record.cache_source}" if record.cache_source else "")]),
         ("choice", _choice(record)),
+        *([("steered", [steered])] if (steered := steered_words(record)) else []),
         ("attempts", _attempts(record)),
         ("answer", _answer(record)),
         ("tokens", _tokens(record)),
         ("cost", _cost(explanation)),
+        *([("held", [held])] if (held := reserved_words(record)) else []),
         *([("GPU-hours", _hours(record, shares))] if shares else []),
         ("baseline", _baseline(explanation)),
     ]
@@ -134,6 +137,7 @@ def _attempts(record: "UsageRecord") -> list[str]:
 def _answer(record: "UsageRecord") -> list[str]:
     first = "" if record.first_token_us is None else f", first token after {_milliseconds(record.first_token_us)}"
     parts = [f"{record.outcome}, status {record.status}, {_milliseconds(record.duration_us)}{first}"]
+    parts += [f"served by worker {record.writer}"] if record.writer else []
     parts += [f"the upstream called it {record.response_model}"] if record.response_model else []
     parts += [f"finish reason {record.finish_reason}"] if record.finish_reason else []
     return parts + ([f"error: {record.error}"] if record.error else [])

@@ -117,14 +117,14 @@ def _reconciled(settings: "Settings", invoices: Sequence[Path], form: str | None
     sources = [Bill(path, form) for path in invoices]
     size = sum(path.stat().st_size for path in invoices)
     try:
-        with bootstrap.open_books(settings, time.time_ns()) as books, _progress(size, quiet) as watch:
+        with bootstrap.open_books(settings, time.time_ns()) as books, progress(size, quiet) as watch:
             return compared(books, sources, question, watch)
     except BillError as problem:
         raise CommandError(str(problem), problem.hint) from None
 
 
 @contextmanager
-def _progress(size: int, quiet: bool) -> "Iterator[Callable[[BillSource], None]]":
+def progress(size: int, quiet: bool) -> "Iterator[Callable[[BillSource], None]]":
     """Hears of sources while they are read; draws a bar on a terminal when there is much to read."""
     from penstock.cli.output import stderr_console
 

@@ -24,14 +24,14 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 def spend_chart(days: Days, findings: Sequence[Finding]) -> Chart:
-    """Thirty days of spend; jumps that began in them and price changes are marked."""
+    """Thirty days of spend; jumps and anomalies that began in them and price changes are marked."""
     labels = [*(f"{each.day} {each:%b}" for each in map(date.fromisoformat, days.days[:-1])), "today"]
     kinds = KINDS[1:] if len(days.layers) < 4 else KINDS
     series = [
         Series(layer.name, kind, [float(amount) for amount in layer.cost_usd]) for layer, kind in zip(days.layers, kinds, strict=False)
     ]
     happened: list[tuple[str | None, str, str | None]] = [
-        (jump.first_day, jump.brief, jump.link) for jump in findings if jump.kind == "jump"
+        (jump.first_day, jump.brief, jump.link) for jump in findings if jump.kind in ("anomaly", "jump")
     ]
     happened += [(event.day, event.words, None) for event in days.prices]
     by_column: dict[int, list[tuple[str, str | None]]] = {}

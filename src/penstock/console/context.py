@@ -6,16 +6,23 @@ from functools import cached_property
 import msgspec
 
 from penstock.config.settings import Settings
+from penstock.config.spending import Budget
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.book import PriceBook
 from penstock.domain.prices.hardware import Steps
 from penstock.finops.books import Books
+from penstock.finops.budgets.history import Histories
+from penstock.finops.budgets.of_keys import KeyBudgets
+from penstock.finops.budgets.standing import Standing as BudgetStanding
+from penstock.finops.budgets.standing import standings
 from penstock.finops.costs import CostReport, Coverage, cost_report, share
 from penstock.finops.intake import pending
 from penstock.finops.ledger import Keys, Ledger
 from penstock.finops.metrics import Gauges
 from penstock.finops.window import iso
+from penstock.ports.audit_log import AuditLog
+from penstock.ports.documents import Documents
 from penstock.ports.journal import JournalReader
 from penstock.ports.usage_store import Snapshot
 
@@ -54,6 +61,14 @@ class Sheet(msgspec.Struct, frozen=True):
     rows: Iterable[Sequence[object]]
 
 
+class Papers(msgspec.Struct, frozen=True):
+    """What hosts keep beside the ledger: messages, objectives, anomalies, keys; and who changed what. Reading raises `StoreError`."""
+
+    documents: Documents
+    audit: AuditLog
+    keys: KeyBudgets
+
+
 class NotHere(Exception):
     """The page exists, but not what its address names; the message says which, `hint` where it may be."""
 
@@ -88,12 +103,15 @@ class Context:
         runs: Callable[[str], Steps | None],
         price_source: str,
         gauges: Gauges,
+        papers: Papers,
+        histories: Histories,
         now_ns: int,
     ) -> None:
         """`runs`: when fleets of varying size ran; `price_source`: the public price book by name and version; `now_ns`: unix
         nanoseconds, one instant for the whole page."""
-        self.settings, self.snapshot, self.gauges, self.now_ns = settings, snapshot, gauges, now_ns
+        self.settings, self.snapshot, self.gauges, self.papers, self.now_ns = settings, snapshot, gauges, papers, now_ns
         self._reader, self._prices, self._runs, self._price_source = reader, prices, runs, price_source
+        self._histories = histories
 
     @property
     def zone(self) -> str:
@@ -114,6 +132,16 @@ class Context:
     def books(self) -> Books:
         """The ledger with what is rented: what statements are made from."""
         return Books(self.settings, self.ledger, self.now_ns, self._runs)
+
+    def standings(self, budgets: Sequence[Budget]) -> tuple[BudgetStanding, ...]:
+        """Where budgets stand, each with its course."""
+        return standings(self.books, budgets, self._histories.series)
+
+    def key_standings(self) -> tuple[tuple[Budget, BudgetStanding], ...]:
+        """The budgets of keys as those of the config would be, and where they stand. Raises `StoreError`."""
+        own = self.papers.keys.found(self.now_ns)
+        found = self.papers.keys.standings(self.books, own) if own else ()
+        return tuple((each.as_budget(), standing) for each, standing in zip(own, found, strict=True))
 
     def report(self, query: CostQuery) -> CostReport:
         """The sums of store and journal, by the function that `penstock cost` uses."""

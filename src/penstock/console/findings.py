@@ -1,4 +1,7 @@
-"""What stands out, in sentences: a spend that jumped, hardware that nobody uses, a cache that pays. The rules are `finops`'s own."""
+"""What stands out, in sentences: an anomaly that goes on, a spend that jumped, hardware that nobody uses, a cache that pays.
+
+The rules are `finops`'s own.
+"""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -8,6 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from penstock.console import words
+from penstock.console.anomalies import Strayed, strayed
 from penstock.console.context import Context
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.prices.schedule import DAY_NS
@@ -21,12 +25,16 @@ MOST_GROUPS = 1000
 """beyond so many pairs of team and feature, teams alone are looked at: one day of each for weeks would be too many"""
 MOST = 3
 """of each kind"""
+ANOMALY_RULE = (
+    "an anomaly: what a team's feature spends or uses, looked at every five minutes, is beyond what the same hours of the weeks before "
+    "lead to expect, and what that costs matters beside all spend"
+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing worth a look: what it is, in words, its dollars, where to look further, and the rule that found it."""
 
-    kind: Literal["jump", "idle", "cache"]
+    kind: Literal["anomaly", "jump", "idle", "cache"]
     title: str
     words: str
     brief: str
@@ -43,7 +51,9 @@ def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...
     today = context.now_ns // DAY_NS * DAY_NS  # whole days, which the store keeps the sums of
     month = CostQuery(since_ns=today - 30 * DAY_NS, until_ns=today + DAY_NS, by=KEYS)
     keys = KEYS if len(context.ledger.sums(month)) <= MOST_GROUPS else KEYS[:1]
+    odd = [_anomaly(each, context.zone) for each in strayed(context, ongoing=True)[:MOST]]
     jumps = [_jump(rise, keys, context) for rise in spend_rises(context.ledger, context.now_ns, by=keys)[:MOST]]
+    jumps = [jump for jump in jumps if not (jump.ongoing and jump.title in {each.title for each in odd})]
     idle = [_idle(use) for use in unused(fleets)[:MOST]]
     cached = []
     for row in paying_cache(savings_by(context.ledger, msgspec.structs.replace(month, by=keys)))[:MOST]:
@@ -62,7 +72,22 @@ def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...
                 rule=CACHE_RULE,
             )
         )
-    return (*jumps, *idle, *cached)
+    return (*odd, *jumps, *idle, *cached)
+
+
+def _anomaly(each: Strayed, zone: str) -> Finding:
+    cause = f" First cause: {each.cause}." if each.cause else ""
+    return Finding(
+        kind="anomaly",
+        title=each.title,
+        words=f"{each.observed[:1].upper()}{each.observed[1:]} for {each.lasted}: {each.impact}.{cause}",
+        brief=f"{each.title}: {each.observed}",
+        amount_usd=each.impact_usd,
+        first_day=words.moment(each.since_ns, zone, "%Y-%m-%d"),
+        link=each.link,
+        rule=ANOMALY_RULE,
+        ongoing=True,
+    )
 
 
 def _jump(rise: Rise, keys: Sequence[str], context: Context) -> Finding:

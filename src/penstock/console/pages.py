@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.console import costs, fleet, live, request, requests, savings, today
+from penstock.console import budgets, costs, fleet, live, request, requests, savings, today
 from penstock.console.context import Context, Sheet, View
 from penstock.console.query import Address
 from penstock.console.streams import Sources
@@ -39,6 +39,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 PAGES = (
     Page(
         path="/", stem="/today", name="Today", title="Are we on plan?", template="today.html", build=today.build, refresh_s=10,
+    ),
+    Page(
+        path="/budgets", stem="/budgets", name="Budgets & SLOs", title="Will each budget hold?", template="budgets.html",
+        build=budgets.build, sheet=budgets.sheet, refresh_s=30,
     ),
     Page(
         path="/costs", stem="/costs", name="Costs", title="Who spends what?", template="costs.html",

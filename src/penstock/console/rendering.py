@@ -7,15 +7,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from penstock.console import flows, words
+from penstock.console.budgets import shown
 from penstock.console.charts import spend_chart
 from penstock.console.costs import drill
+from penstock.console.courses import budget_course
 from penstock.console.figures import bars, gauge, sparkline
 from penstock.console.figures.columns import round_up
 from penstock.console.figures.logo import logo
+from penstock.console.plans import Plan
 from penstock.console.readings import Reading
-from penstock.console.today import Plan
 
-_WORDS = ("usd", "signed_usd", "count", "percent", "seconds")
+_WORDS = ("usd", "amount", "signed_usd", "count", "percent", "seconds", "times")
 
 
 def environment(address_of: Callable[[str], str]) -> Environment:
@@ -31,6 +33,7 @@ def environment(address_of: Callable[[str], str]) -> Environment:
     made.filters |= {name: _marked(getattr(words, name)) for name in _WORDS}
     made.filters |= {
         "moment": words.moment,
+        "instant": words.instant,
         "plural": words.plural,
         "known": known,
         "share_words": share_words,
@@ -46,6 +49,8 @@ def environment(address_of: Callable[[str], str]) -> Environment:
         "figure": figure,
         "plan_hint": plan_hint,
         "spend_chart": spend_chart,
+        "budget_course": budget_course,
+        "budgets_shown": shown,
         "sparkline": sparkline.sparkline,
         "places_of": words.places_of,
         "drill": drill,
@@ -61,9 +66,9 @@ def known(text: str | None) -> str:
 
 def plan_gauge(plan: Plan) -> Markup:
     """A budget as a staff gauge that says itself in words."""
-    pace = f"; a straight line ends at {words.usd(plan.pace_usd)}" if plan.pace_usd else ""
-    desc = f"{words.usd(plan.spent_usd)} of {words.usd(plan.limit_usd)} for {plan.period} is spent{pace}."
-    level = gauge.Level(share=plan.share, elapsed=plan.elapsed, forecast=plan.pace_share, marks=plan.marks)
+    ahead = f"; {words.amount(plan.forecast, plan.unit)} is to be expected" if plan.forecast else ""
+    desc = f"{words.amount(plan.spent, plan.unit)} of {words.amount(plan.limit, plan.unit)} for {plan.period} is spent{ahead}."
+    level = gauge.Level(share=plan.share, elapsed=plan.elapsed, forecast=plan.forecast_share, marks=plan.marks)
     return gauge.gauge(level, f"{plan.name}: {words.percent(plan.share, 0)} of the limit", desc)
 
 
@@ -73,9 +78,9 @@ def figure(reading: Reading) -> str:
     return known(None if reading.value is None else write[reading.unit](reading.value))
 
 
-def plan_hint(pace_usd: str | None) -> str:
+def plan_hint(forecast_usd: str | None) -> str:
     """A round limit a little above where the month is going, to start from."""
-    return f"{round_up(max(float(pace_usd or 0) * 1.1, 10)):.0f}"
+    return f"{round_up(max(float(forecast_usd or 0) * 1.1, 10)):.0f}"
 
 
 def ticked(text: str) -> Markup:

@@ -84,9 +84,13 @@ class Writer:
         target = f"{path}?{query}" if query else path
         return _reply(308, "html", b"", (b"location", target.encode("latin-1", "replace").replace(b"\r", b"").replace(b"\n", b"")))
 
+    def back(self, target: str) -> Reply:
+        """The page that a form was sent from, which shows what became of it."""
+        return _reply(303, "html", b"", (b"location", target.encode()))
+
     def missing(self, path: str, *, html: bool) -> Reply:
         """404: there is no such page."""
-        hint = "There are /, /costs, /requests, /savings and /fleet, and each as data with .json."
+        hint = "There are /, /budgets, /costs, /requests, /savings and /fleet, and each as data with .json."
         return self.problem(404, f"There is no page {path[:200]}", hint, html=html)
 
     def away(self, message: str, hint: str, *, html: bool, page: "pages.Page", link: str) -> Reply:

@@ -12,7 +12,17 @@ from penstock.domain.ledger.record import REPLAYED, UsageRecord, billed_of
 from penstock.domain.prices.rates import CALL_PARTS
 from penstock.domain.units import format_usd
 from penstock.finops.costs import Coverage
-from penstock.finops.explain import Explanation, UnknownRequest, exact_decimal, explain, explanation_json, find_record, saved_nano
+from penstock.finops.explain import (
+    Explanation,
+    UnknownRequest,
+    exact_decimal,
+    explain,
+    explanation_json,
+    find_record,
+    reserved_words,
+    saved_nano,
+    steered_words,
+)
 from penstock.finops.explain_hours import HourShare, borne, hour_shares, shares_json
 
 CLASS_WORDS = {
@@ -203,12 +213,18 @@ def _decisions(record: UsageRecord) -> tuple[Decision, ...]:
     if record.upstream is not None:
         place = f", fleet {record.fleet}{f' ({record.gpu})' if record.gpu else ''}" if record.fleet else ""
         found.append(Decision("upstream", f"{record.upstream}{f', replica {record.replica}' if record.replica else ''}{place}"))
+    if (steered := steered_words(record)) is not None:
+        found.append(Decision("steered by", steered))
+    if (held := reserved_words(record)) is not None:
+        found.append(Decision("held of budgets", held))
     if record.processing is not None:
         found.append(Decision("processing class", record.processing))
     if record.upstream_endpoint is not None:
         found.append(Decision("translated to", record.upstream_endpoint))
     if record.finish_reason is not None:
         found.append(Decision("finished because", record.finish_reason))
+    if record.writer is not None:
+        found.append(Decision("served by", f"worker {record.writer}"))
     if record.error is not None:
         found.append(Decision("error", record.error))
     return tuple(found)

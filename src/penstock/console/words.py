@@ -23,6 +23,13 @@ def usd(amount: str | None, places: int | None = None) -> str:
     return f"{sign}${abs(value).quantize(least, ROUND_HALF_EVEN):,f}"
 
 
+def amount(text: str | None, unit: str) -> str:
+    """A decimal string of a budget's unit: USD as `usd`, or `312.5 GPU-hours`."""
+    if text is None or unit == "USD":
+        return usd(text)
+    return f"{Decimal(text):,.1f}".removesuffix(".0") + " GPU-hours"
+
+
 def places_of(*amounts: str | None) -> int:
     """Decimals that give the largest of some amounts at least three digits, and cents from one dollar to a thousand."""
     largest = max((abs(Decimal(amount)) for amount in amounts if amount is not None), default=Decimal(0))
@@ -63,7 +70,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """`0.42 ms`, `420 ms`, `1.2 s`, `3 min`."""
+    """`0.42 ms`, `420 ms`, `1.2 s`, `3 min`, `6 h`, `7 days`."""
     if value is None:
         return UNKNOWN
     if value < 0.01:
@@ -72,7 +79,9 @@ def seconds(value: float | None) -> str:
         return f"{value * 1000:.0f}{NARROW}ms"
     if value < 120:
         return f"{value:.3g}{NARROW}s"
-    return f"{value / 60:.0f}{NARROW}min"
+    if value < 7200:
+        return f"{value / 60:.0f}{NARROW}min"
+    return f"{value / 3600:.3g}{NARROW}h" if value < 48 * 3600 else f"{value / 86_400:.3g}{NARROW}days"
 
 
 def moment(instant_ns: int | None, zone: str, form: str = "%-d %b %H:%M:%S") -> str:
@@ -80,6 +89,18 @@ def moment(instant_ns: int | None, zone: str, form: str = "%-d %b %H:%M:%S") -> 
     if instant_ns is None:
         return UNKNOWN
     return datetime.fromtimestamp(instant_ns / 10**9, ZoneInfo(zone)).strftime(form)
+
+
+def instant(text: str | None, zone: str) -> str:
+    """An instant of the twins, `2026-11-21T14:00:00+00:00`, in the server's zone."""
+    return UNKNOWN if text is None else f"{datetime.fromisoformat(text).astimezone(ZoneInfo(zone)):%-d %b %H:%M}"
+
+
+def times(ratio: float | None) -> str:
+    """How many times something else: `1.25`."""
+    if ratio is None:
+        return UNKNOWN
+    return "<0.01" if 0 < ratio < 0.005 else f"{ratio:,.2f}"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

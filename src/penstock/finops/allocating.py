@@ -1,5 +1,6 @@
 """The rent of own fleets, hour by hour, split over what ran on them: on the fly for any piece of time that is not stored yet."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from heapq import merge
@@ -17,6 +18,8 @@ from penstock.ports.cost_store import CostView
 
 CARRIED_HOURS = 2
 """an hour that Prometheus was not asked about yet has as many units as it told of last, within so many hours"""
+SHORT = 6
+"""hours in a row that are few enough to be kept with all that they hold"""
 FleetAt = tuple[str, int]
 """(fleet, hour)"""
 
@@ -31,13 +34,29 @@ def pieces(books: Books, since_ns: int, until_ns: int, stored: Collection[FleetA
     rig = Rig(books.settings, books.runs)
     if begin >= end or not rig.pools:
         return
-    missing = [hour for hour in range(begin // HOUR_NS, -(-end // HOUR_NS)) if rig.missing(hour, stored)]
+    known = Counter(hour for name, hour in stored if name in rig.holdings)
+    all_hours = range(begin // HOUR_NS, -(-end // HOUR_NS))
+    missing = [hour for hour in all_hours if known[hour] < len(rig.holdings) and rig.missing(hour, stored)]
     for first, last in stretches(missing):
-        for hours, shares in rig.split(books, first, last, begin, end, lambda hour: rig.missing(hour, stored), carried=True):
+        for hours, shares in _split(books, rig, first, last, begin, end, stored):
             borne: dict[str, list[Allocation]] = {each.fleet: [] for each in hours}
             for share in shares:
                 borne[share.fleet].append(share)
             yield from ((each, borne[each.fleet]) for each in hours if (each.fleet, each.hour) not in stored)
+
+
+def _split(
+    books: Books, rig: "Rig", first: int, last: int, begin: int, end: int, stored: Collection[FleetAt]
+) -> Iterable[tuple[list[FleetHour], list[Allocation]]]:
+    """A stretch of hours; a short one is split once for all who read these books."""
+    wanted = {hour: tuple(rig.missing(hour, stored)) for hour in range(first, last)}
+    made = rig.split(books, first, last, begin, end, wanted.__getitem__, carried=True)
+    if last - first > SHORT:
+        return made
+    stretch = max(begin, first * HOUR_NS), min(end, last * HOUR_NS), tuple(wanted.values())
+    if stretch not in books.running:
+        books.running[stretch] = list(made)
+    return books.running[stretch]
 
 
 def stretches(hours: Iterable[int]) -> Iterator[tuple[int, int]]:

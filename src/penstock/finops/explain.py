@@ -153,6 +153,28 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     }
 
 
+def steered_words(record: UsageRecord) -> str | None:
+    """What sent it to another model than its route did; None: nothing."""
+    if record.steered is None:
+        return None
+    by = record.steered.removeprefix("budget:")
+    who = f"directive {by}" if by == record.steered else f"budget {by}, which goes to cheaper models at its limit"
+    return f"{who}; {record.steered_from or 'another model'} would have been asked first"
+
+
+def reserved_words(record: UsageRecord) -> str | None:
+    """What was held of budgets while it was under way, against what it cost; None: nothing was held."""
+    if record.reserved is None:
+        return None
+    held = f"{format_usd(record.reserved)} USD at most"
+    if record.cost is None:
+        return f"{held}; what it cost is unknown"
+    if record.cost > record.reserved:
+        return f"{held}, and it cost {format_usd(record.cost - record.reserved)} USD more: booked whole, and every cap counts it"
+    back = record.reserved - record.cost
+    return f"{held}, of which {format_usd(back)} USD went back" if back else f"{held}, and all of it was booked"
+
+
 def saved_nano(record: UsageRecord) -> int | None:
     """Counterfactual less cost in nano-USD; None when either is unknown."""
     return None if record.cost is None or record.counterfactual is None else record.counterfactual - record.cost

@@ -65,6 +65,12 @@ class FleetWindow:
                 groups.setdefault(keys, Allocated()).add(allocated_of(share))
         return tuple(groups.items())
 
+    def borne(self, id: str) -> tuple[Allocation, ...]:
+        """What one request or recorded run bears."""
+        stored = {(hour.fleet, hour.hour) for hour in self._stored}
+        kept = self._books.ledger.snapshot.costs.allocations(id) if stored else []
+        return (*(each for each in kept if (each.fleet, each.hour) in stored), *(each for each in self._shares if each.request_id == id))
+
     def _key(self, share: Allocation, key: str) -> str | None:
         """As stores group closed hours: times are those of the rent, the fleet is the one that is paid."""
         if key in PERIODS:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -45,14 +46,14 @@ class FleetUse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rent(self) -> int | None:
-        return None if not self.hours or self.unknown_hours else sum(hour.rent or 0 for hour in self.hours)
+        return self._sum("rent")
 
     @property
     def unknown_hours(self) -> int:
         return sum(hour.rent is None for hour in self.hours)
 
     def _sum(self, name: str) -> int | None:
-        return None if self.rent is None else sum(getattr(hour, name) for hour in self.hours)
+        return None if not self.hours or self.unknown_hours else sum(map(attrgetter(name), self.hours))
 
     @property
     def used(self) -> int | None:

@@ -1,7 +1,7 @@
 """`[costs.*]` over a window: what is neither tokens nor GPU-hours, accrued evenly so that adjacent windows add up, and what each is
 spread by."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,14 @@ def other_cost(cost: OtherCost, since_ns: int, until_ns: int, timezone: str) -> 
     if since_ns >= until_ns:
         return 0
     return accrued(other_prices(cost), since_ns, until_ns, list(_months(since_ns, until_ns, timezone)))
+
+
+def other_costs(cost: OtherCost, spans: Sequence[tuple[int, int]], timezone: str) -> list[int]:
+    """As `other_cost`, over each of several windows in the order of time."""
+    if not spans:
+        return []
+    prices, months = other_prices(cost), list(_months(spans[0][0], spans[-1][1], timezone))
+    return [accrued(prices, since, until, months) if since < until else 0 for since, until in spans]
 
 
 def _months(since_ns: int, until_ns: int, timezone: str) -> Iterator[int]:

@@ -15,7 +15,9 @@ from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.book import PriceBook
+from penstock.finops.budgets.history import Histories
 from penstock.finops.costs import QueryError
+from tests.unit.console.papers import NO_PAPERS
 from tests.unit.finops.ledgers import Ledger
 
 DAY_NS = 86_400 * 10**9
@@ -59,6 +61,8 @@ def page(text: str, records: list[UsageRecord] = RECORDS, ledger: type[Ledger] =
             runs=lambda fleet: None,
             price_source="none",
             gauges={},
+            papers=NO_PAPERS,
+            histories=Histories(),
             now_ns=NOW_NS,
         )
         return build(context, address), address

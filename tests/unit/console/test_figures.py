@@ -2,16 +2,25 @@
 
 from xml.etree import ElementTree as Xml
 
+import msgspec
 import pytest
 
 from penstock.console.figures.bars import bar, stack
 from penstock.console.figures.columns import Note, Series, columns, round_up
+from penstock.console.figures.course import FOOT, HEIGHT, TOP, Way, course
 from penstock.console.figures.gauge import Level, gauge
 from penstock.console.figures.levels import levels
 from penstock.console.figures.sparkline import sparkline
 
 EVIL = '"><script>alert(1)</script>'
+WAY = Way(
+    past=[(0.0, 0.0), (0.4, 0.7)], ahead=[(0.4, 0.7, 0.7, 0.7), (1.0, 1.2, 1.0, 9.0)], now=0.4, crosses=(0.7, EVIL), limit=EVIL,
+    begin=EVIL, end=EVIL,
+)  # fmt: skip
 FIGURES = {
+    "course": course(WAY, EVIL, EVIL),
+    "course of nothing": course(msgspec.structs.replace(WAY, past=[], ahead=[], now=1.0, crosses=None), "nothing", ""),
+    "course far over": course(msgspec.structs.replace(WAY, past=[(0.0, 0.0), (0.4, 40.0)], crosses=(0.01, "now")), "over", "over"),
     "bar": bar(0.5, EVIL),
     "unknown bar": bar(None, "share unknown"),
     "stack": stack([(EVIL, 0.5, "water"), ("idle", 0.5, "copper")], EVIL),
@@ -32,6 +41,18 @@ def test_figures_are_whole_and_say_themselves(name: str) -> None:
     assert figure.get("role") == "img"
     assert figure[0].tag == "title" and figure[0].text
     assert not [each for each in figure.iter() if "style" in each.attrib or each.tag == "script"]
+
+
+def test_a_course_keeps_to_its_place() -> None:
+    """A band that reaches far beyond is cut off, and the limit stays where it can be seen."""
+    for name in ("course", "course far over"):
+        figure = Xml.fromstring(FIGURES[name])
+        level = next(float(each.get("y1", "")) for each in figure if each.get("class") == "limit thin")
+        assert TOP < level < HEIGHT - FOOT
+    drawing = next(each for each in Xml.fromstring(FIGURES["course"]) if each.tag == "svg")
+    band = [tuple(map(float, point.split(","))) for point in drawing[0].get("points", "").split()]
+    assert min(y for _, y in band) < 0, "what is higher than three limits lies outside"
+    assert {x for x, _ in band} == {400.0, 1000.0}
 
 
 def test_a_gap_where_it_is_unknown() -> None:

@@ -13,7 +13,9 @@ from penstock.console.query import read_address
 from penstock.domain.ledger.entries import HOUR_NS, FleetHour
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.book import PriceBook
+from penstock.finops.budgets.history import Histories
 from penstock.ports.cost_store import CostView
+from tests.unit.console.papers import NO_PAPERS
 from tests.unit.console.test_costs import NoJournal
 from tests.unit.finops.ledgers import Ledger
 
@@ -69,7 +71,7 @@ def page(hours: list[FleetHour], text: str = "since=4h") -> Fleets:
     address = read_address("/fleet", text, now_ns=NOW_NS, timezone="UTC", since="30d")
     context = Context(
         parse(CONFIG, {}), Closed([first], hours), NoJournal(), lambda: PriceBook({}), runs=lambda fleet: None, price_source="none",
-        gauges={}, now_ns=NOW_NS,
+        gauges={}, papers=NO_PAPERS, histories=Histories(), now_ns=NOW_NS,
     )  # fmt: skip
     return build(context, address)
 

@@ -23,6 +23,6 @@ def test_unknown_is_set_apart() -> None:
     assert known("search") == "search"
 
 
-@pytest.mark.parametrize(("pace", "limit"), [(None, "10"), ("3.5", "10"), ("58310.123456789", "80000")])
-def test_a_first_plan_is_round_and_a_little_above_the_pace(pace: str | None, limit: str) -> None:
-    assert plan_hint(pace) == limit
+@pytest.mark.parametrize(("forecast", "limit"), [(None, "10"), ("3.5", "10"), ("58310.123456789", "80000")])
+def test_a_first_plan_is_round_and_a_little_above_what_is_expected(forecast: str | None, limit: str) -> None:
+    assert plan_hint(forecast) == limit

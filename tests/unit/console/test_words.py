@@ -38,6 +38,9 @@ def test_other_figures() -> None:
         "1.23\u202fs",
         "5\u202fmin",
     ]
+    assert [words.seconds(value) for value in (7_199, 21_600, 604_800)] == ["120\u202fmin", "6\u202fh", "7\u202fdays"]
+    assert [words.times(ratio) for ratio in (None, 0.0, 0.0001, 1.2345)] == ["unknown", "0.00", "<0.01", "1.23"]
+    assert (words.instant("2026-11-21T12:00:00Z", "Asia/Kolkata"), words.instant(None, "UTC")) == ("21 Nov 17:30", "unknown")
     assert words.moment(1_795_262_400 * 10**9, "Asia/Kolkata") == "21 Nov 17:30:00"
     assert words.join(["a", "b", "c"]) == "a, b and c"
     assert (words.plural(1, "request"), words.plural(2, "request")) == ("1 request", "2 requests")

@@ -17,7 +17,9 @@ from penstock.domain.dialects.content import (
     sla_of,
     tags_from_metadata,
     text_bytes,
+    uncounted_input,
     unseen_input,
+    unwritten_tools,
 )
 
 JSON = st.recursive(
@@ -79,7 +81,8 @@ def test_token_ids_count_one_each(prompt: Any, tokens: int) -> None:
 @given(ODD)
 def test_odd_requests_do_no_harm(request: dict[str, Any]) -> None:
     assert images(request) >= 0 and unseen_input(request) in (True, False) and prompts(request) >= 1
-    assert output_bound(request, 7) is not None and output_bound({**request, "max_tokens": "x"}, None) is None
+    assert (output_bound(request, 7) or 7) >= 7 and output_bound({**request, "max_tokens": "x"}, 7) is None
+    assert uncounted_input(request) >= unseen_input(request)
     assert isinstance(last_user_text(request), str) and sla_of(request) is None
     assert all(isinstance(value, str) for value in tags_from_metadata(request).values())
 
@@ -154,6 +157,54 @@ def test_output_bound(request_: dict[str, Any], bound: int) -> None:
 
 def test_output_without_any_limit_has_no_bound() -> None:
     assert output_bound({"n": 2}, None) is None
+
+
+@pytest.mark.parametrize("number", [5, 5.0, "5", " 5 ", "5.0", "+5"])
+def test_numbers_count_as_lenient_engines_read_them(number: object) -> None:
+    assert output_bound({"max_tokens": 10, "n": number}, 50) == output_bound({"max_tokens": 10, "best_of": number}, 50) == 50
+    assert output_bound({"max_tokens": number, "n": 2}, 50) == 10
+    assert output_bound({"max_output_tokens": number}, 50) == 5
+
+
+@pytest.mark.parametrize("odd", [5.5, "five", "", "nan", "9" * 40, float("inf"), [5], {"n": 5}])
+def test_what_is_no_whole_number_bounds_nothing(odd: object) -> None:
+    for key in ("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of"):
+        assert output_bound({"max_tokens": 10, key: odd}, 50) is None
+
+
+PDF = "data:application/pdf;base64,AA"
+
+
+@pytest.mark.parametrize(
+    ("request_", "uncounted"),
+    [
+        ({"tools": [{"type": "function", "function": {}}, {"name": "mine", "input_schema": {}}, {"type": "custom"}]}, False),
+        ({"tools": [{"type": "bash_20250124"}, {"type": "text_editor_20250728"}, {"type": "computer_20250124"}]}, False),
+        ({"tools": [{"type": "web_search"}]}, True),
+        ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, True),
+        ({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}, True),
+        ({"tools": [{"type": "mcp", "server_url": "https://x"}]}, True),
+        ({"tools": [{"type": ["odd"]}]}, True),
+        ({"mcp_servers": [{"type": "url", "url": "https://x"}]}, True),
+        ({"web_search_options": {}}, True),
+        ({"web_search_options": None, "mcp_servers": False}, False),
+        ({"messages": [{"content": [{"type": "document", "source": {"type": "base64", "data": "AA"}}]}]}, True),
+        ({"messages": [{"content": [{"type": "tool_result", "content": [{"type": "document", "source": {"type": "base64"}}]}]}]}, True),
+        ({"messages": [{"content": [{"type": "document", "source": {"type": "text", "data": "plain"}}]}]}, False),
+        ({"messages": [{"content": [{"type": "document", "source": {"type": "content", "content": "plain"}}]}]}, False),
+        ({"messages": [{"content": [{"type": "document", "source": {"type": "content", "content": [{"type": "image"}]}}]}]}, True),
+        ({"input": [{"role": "user", "content": [{"type": "input_file", "file_data": PDF}]}]}, True),
+        ({"messages": [{"content": [{"type": "file", "file": {"file_data": PDF}}]}]}, True),
+        ({"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]}]}, False),
+        ({"previous_response_id": "r"}, True),
+    ],
+)
+def test_input_that_the_bytes_of_the_body_do_not_bound(request_: dict[str, Any], uncounted: bool) -> None:
+    assert uncounted_input(request_) is uncounted
+
+
+def test_tools_whose_schema_is_the_providers() -> None:
+    assert unwritten_tools([{"type": "bash_20250124"}, {"type": "function"}, {"name": "mine"}, "odd"]) == 1
 
 
 @pytest.mark.parametrize(

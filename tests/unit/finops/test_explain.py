@@ -12,7 +12,7 @@ from penstock.domain.dialects.tokens import PARTS, Tokens
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.rates import CALL_PARTS, Rates, compile_rates
 from penstock.domain.prices.schedule import Schedule, Window, constant
-from penstock.finops.explain import UnknownRequest, exact_decimal, explain, explanation_json, find_record
+from penstock.finops.explain import UnknownRequest, exact_decimal, explain, explanation_json, find_record, reserved_words, steered_words
 from tests.unit.finops.ledgers import Ledger
 
 _CLASSES = ("uncached_input", "cache_read", "cache_write", "visible_output", "reasoning")
@@ -247,3 +247,25 @@ def test_rates_of_an_hour_of_the_day_are_found() -> None:
     found = explain(booked, Book(m=schedule))
     assert found.cost is not None
     assert found.cost.price_version == "night"
+
+
+@pytest.mark.parametrize(
+    ("reserved", "cost", "said"),
+    [
+        (None, 5, None),
+        (2_000_000_000, 500_000_000, "2.000000000 USD at most, of which 1.500000000 USD went back"),
+        (7, 7, "0.000000007 USD at most, and all of it was booked"),
+        (7, 9, "0.000000007 USD at most, and it cost 0.000000002 USD more: booked whole, and every cap counts it"),
+        (7, None, "0.000000007 USD at most; what it cost is unknown"),
+    ],
+)
+def test_what_was_held_against_what_it_cost(reserved: int | None, cost: int | None, said: str | None) -> None:
+    assert reserved_words(record(reserved=reserved, cost=cost)) == said
+
+
+def test_what_sent_it_elsewhere() -> None:
+    assert steered_words(record()) is None
+    by_budget = steered_words(record(steered="budget:support", steered_from="large"))
+    assert by_budget == "budget support, which goes to cheaper models at its limit; large would have been asked first"
+    by_directive = steered_words(record(steered="cheap-shift_traffic", steered_from=None))
+    assert by_directive == "directive cheap-shift_traffic; another model would have been asked first"

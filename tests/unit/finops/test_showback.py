@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.config.settings import Budget
+from penstock.config.spending import Budget
 from penstock.domain.ledger.entries import HOUR_NS, Entry, FleetHour
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.ledger.record import UsageRecord

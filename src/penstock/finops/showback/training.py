@@ -3,15 +3,15 @@
 from decimal import Decimal
 from fractions import Fraction
 
-from penstock.config.limits import Limit, parse_limit
-from penstock.config.settings import Budget
+from penstock.config.limits import Limit, law_of, parse_limit
+from penstock.config.spending import Budget
+from penstock.domain.budgets.limits import calendar
 from penstock.domain.dialects.content import normal_tag
 from penstock.domain.ledger.entries import HOUR_NS, Entry
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.ledger.recorded import key_of_entry
 from penstock.domain.units import usd
 from penstock.finops.books import Books
-from penstock.finops.plan import period
 from penstock.finops.showback.document import TrainingBudget
 from penstock.finops.showback.groups import run_gpu_hours, trains
 from penstock.finops.statement import Row, known, statement, whole
@@ -30,7 +30,7 @@ def _of_training(budget: Budget) -> bool:
 def _status(books: Books, budget: Budget, window: Window) -> TrainingBudget:
     limit = parse_limit(budget.limit)
     last = min(window.until_ns, books.now_ns)
-    since, until = period(limit, last - 1 if limit.period else last, window.timezone)
+    since, until = _period(budget, last, window.timezone)
     where = tuple((normal_tag(key), value) for key, value in budget.where.items())
     stated = statement(books, CostQuery(since_ns=since, until_ns=min(until, last), where=where), "separate")
     spent, note = _spent(books, limit, whole(stated), where, since, min(until, last))
@@ -48,6 +48,14 @@ def _status(books: Books, budget: Budget, window: Window) -> TrainingBudget:
         until=iso(until),
         note="; ".join(filter(None, notes)),
     )
+
+
+def _period(budget: Budget, last_ns: int, timezone: str) -> tuple[int, int]:
+    """The calendar period before an instant, or the window that ends there."""
+    law = law_of(budget, timezone)
+    if law.period is not None:
+        return calendar(law.period, last_ns - 1, law.timezone)
+    return last_ns - (law.rolling_ns or 0), last_ns
 
 
 def _spent(books: Books, limit: Limit, row: Row, where: tuple[tuple[str, str], ...], since: int, until: int) -> tuple[Decimal | None, str]:
