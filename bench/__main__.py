@@ -3,7 +3,10 @@
 import runpy
 import sys
 
-MODULES = ("bench.gateway", "bench.crash", "bench.console", "bench.demo", "bench.ledger", "bench.bills")
+MODULES = (
+    "bench.gateway", "bench.crash", "bench.console", "bench.demo", "bench.ledger", "bench.bills", "bench.admission", "bench.race",
+    "bench.overload", "bench.forecast", "bench.anomalies",
+)  # fmt: skip
 
 if __name__ == "__main__":
     for module in MODULES:

@@ -39,7 +39,17 @@ base_urls = ["http://127.0.0.1:{engine}/v1"]
 upstream = "engine"
 price = {{ input = 0.05, output = 0.10 }}
 """
-PAGES = ("/", "/costs", "/costs?by=feature,model", "/requests", "/requests?where=feature=code", "/requests/{id}", "/savings", "/fleet")
+PAGES = (
+    "/",
+    "/budgets",
+    "/costs",
+    "/costs?by=feature,model",
+    "/requests",
+    "/requests?where=feature=code",
+    "/requests/{id}",
+    "/savings",
+    "/fleet",
+)
 ASKED = 10
 WATCHERS = 20
 CONNECTIONS = 8

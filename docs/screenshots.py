@@ -65,6 +65,7 @@ SHOTS = (
     Shot("today", "/", until="#day-head", scale=2),
     Shot("today-dark", "/", until="#day-head", scheme="dark", scale=2),
     Shot("today-phone", "/", width=PHONE, height=1600),
+    Shot("budgets", "/budgets", height=1350),
     Shot("costs", "/", (RUNAWAY, "main a:text-is('user')")),
     Shot("requests", "/", LOOP, height=1100),
     Shot("request", "/", (*LOOP, "main table tbody tr:nth-child(20) a")),
