@@ -13,6 +13,10 @@ from typing import NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes tells of the machine, not of the code
+settings.load_profile("unhurried")
 
 POSTGRES = "postgresql://root@127.0.0.1:5432/test"
 REDIS = "redis://127.0.0.1:6379"

@@ -16,16 +16,16 @@ from penstock.config.checks_spending import MOST_EXACT_USD
 from penstock.config.limits import parse_limit, parse_rate
 from penstock.config.problems import nearest
 from penstock.config.settings import Settings
-from penstock.domain.dialects.content import MAX_TAG_VALUE, allowed_value, normal_tag
 from penstock.domain.units import Duration, UnitError
 from penstock.finops.audit import audit_entry
+from penstock.finops.told_tags import TagError, told_tags
 from penstock.finops.window import iso
 from penstock.ports.key_store import ApiKey, KeyStore, fingerprint
 
 PREFIX = "psk_"
 SHOWN = len(PREFIX) + 6
 GRACE = "24h"
-MOST_TAGS, LONGEST_TAG, LONGEST_NAME = 32, 64, 100
+LONGEST_NAME = 100
 LONGEST_S = 100 * 366 * 86_400
 """how far ahead a key may expire"""
 
@@ -184,21 +184,10 @@ def _name(given: str | None) -> str | None:
 
 
 def _tags(given: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Tags by their one spelling, values as `[tags] allowed` spells them."""
-    if len(given) > MOST_TAGS:
-        raise KeyProblem(f"{len(given)} tags were given, at most {MOST_TAGS} are kept", "give fewer tags")
-    tags: dict[str, str] = {}
-    for name, value in ((normal_tag(name.strip()), value.strip()) for name, value in given.items()):
-        if not name or not value or len(name) > LONGEST_TAG or len(value) > MAX_TAG_VALUE:
-            raise KeyProblem(f"`{name[:64]}={value[:64]}` is not a tag", "write it like team=search")
-        allowed = settings.tags.allowed.get(name)
-        kept = value if allowed is None else allowed_value(value, allowed)
-        if kept is None:
-            raise KeyProblem(f"tag `{name}` may not be `{value}`", nearest(value, allowed or (), "see [tags] allowed"))
-        if tags.get(name, kept) != kept:
-            raise KeyProblem(f"tag `{name}` is given twice, and differently", "`-` and `_` are the same in names of tags")
-        tags[name] = kept
-    return tags
+    try:
+        return told_tags(given, settings)
+    except TagError as problem:
+        raise KeyProblem(str(problem), problem.hint) from None
 
 
 def _known(given: Sequence[str], known: Mapping[str, Any] | Sequence[str], what: str, otherwise: str) -> tuple[str, ...]:

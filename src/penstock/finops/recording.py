@@ -19,9 +19,9 @@ import msgspec
 
 from penstock.config.problems import nearest
 from penstock.config.settings import Settings
-from penstock.domain.dialects.content import MAX_TAG_VALUE, allowed_value, normal_tag
 from penstock.domain.ledger.entries import HOUR_NS, Close, Entry
 from penstock.domain.units import UnitError, format_usd, nano_from_usd
+from penstock.finops.told_tags import TagError, told_tags
 from penstock.finops.window import WindowError, iso, window
 from penstock.ports.cost_store import CostStore, CostView
 from penstock.ports.journal import JournalReader
@@ -29,7 +29,7 @@ from penstock.ports.usage_store import Snapshot, StoreError
 
 MOST = Decimal(10) ** 9
 """of any amount (USD, hours, GPUs): beyond it somebody mistyped"""
-MOST_TAGS, LONGEST_TAG, LONGEST_NAME = 32, 64, 200
+LONGEST_NAME = 200
 SKEW_NS = 300 * 10**9
 """a run may end so far ahead of this clock: it ran on another machine"""
 GPU_WORDS = (
@@ -313,21 +313,10 @@ def _bounded(nano: int, word: str) -> int:
 
 
 def _tags(given: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Tags by their one spelling, values as `[tags] allowed` spells them."""
-    if len(given) > MOST_TAGS:
-        raise RecordingError(f"{len(given)} tags were given, at most {MOST_TAGS} are kept", "give fewer tags")
-    tags: dict[str, str] = {}
-    for name, value in ((normal_tag(name.strip()), value.strip()) for name, value in given.items()):
-        if not name or not value or len(name) > LONGEST_TAG or len(value) > MAX_TAG_VALUE:
-            raise RecordingError(f"`{name[:64]}={value[:64]}` is not a tag", "write it like team=search")
-        allowed = settings.tags.allowed.get(name)
-        kept = value if allowed is None else allowed_value(value, allowed)
-        if kept is None:
-            raise RecordingError(f"tag `{name}` may not be `{value}`", nearest(value, allowed or (), "see [tags] allowed"))
-        if tags.get(name, kept) != kept:
-            raise RecordingError(f"tag `{name}` is given twice, and differently", "`-` and `_` are the same in names of tags")
-        tags[name] = kept
-    return tags
+    try:
+        return told_tags(given, settings)
+    except TagError as problem:
+        raise RecordingError(str(problem), problem.hint) from None
 
 
 def _text(value: Decimal) -> str:
