@@ -29,7 +29,7 @@ demo-cluster: $(STAMP) ## watch two gateways act as one, on the PostgreSQL and t
 	@$(BIN)/penstock demo --cluster $(ARGS)
 
 test: $(STAMP) ## run every test (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: lint types contracts reference ## types, lint, formatting, import contracts, generated files current
 	@echo "check: all passed"
