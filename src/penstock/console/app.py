@@ -97,7 +97,10 @@ class Console:
             return self._writer.denied(denied, html=accepts_html(request.header(b"accept")))
         handler, parts = found
         wrong = refused(request, self._writer) if request.method == "POST" else None
-        return wrong or await asyncio.to_thread(handler, request, self._writer, parts)
+        reply = wrong or await asyncio.to_thread(handler, request, self._writer, parts)
+        if request.method == "POST":
+            self._shared.forget()
+        return reply
 
     async def _streamed(self, stream: Stream, request: Request, responder: Responder) -> Reply | None:
         """Lets a stream answer by itself; what kept it from beginning is told as for a page."""
