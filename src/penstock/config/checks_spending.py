@@ -23,6 +23,7 @@ _RESPONSES = ("shift_traffic", "downgrade", "hold_best_effort", "scale_down", "n
 MOST_EXACT_USD = 9_000_000
 """scripts of Redis count in doubles, which hold nano-USD exactly up to 2^53"""
 MOST_EXACT_GPU_HOURS = 2_000_000
+_SHORTEST_S = {"hour": 3600, "day": 82_800, "week": 601_200, "month": 2_415_600}
 
 
 def problems(settings: Settings) -> Iterator[Problem]:
@@ -130,16 +131,9 @@ def _contradictions(budgets: Sequence[Budget]) -> Iterator[Problem]:
                 break
 
 
-_SHORTEST_S = {"hour": 3600, "day": 82_800, "week": 601_200, "month": 2_415_600}
-
-
 def _shortest_s(limit: Limit) -> float:
     """Seconds of a limit's window, of calendar periods the shortest; a calendar one may let twice its amount through in a window."""
-    return (
-        limit.rolling_s
-        if limit.rolling_s is not None
-        else {"hour": 3600, "day": 82_800, "week": 601_200, "month": 2_415_600}[limit.period or "hour"]
-    )
+    return limit.rolling_s if limit.rolling_s is not None else _SHORTEST_S[limit.period or "hour"]
 
 
 def _limit_problems(settings: Settings, where: str, limit: RateLimit) -> Iterator[Problem]:

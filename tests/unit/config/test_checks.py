@@ -164,6 +164,11 @@ def test_two_budgets_of_one_name() -> None:
         (budget('where = { colour = "o" }'), "budgets[0].where.colour"),
         (budget('where = { team = "o" }\nat_limit = "refuse"'), "budgets[0].where.team"),
         ('[[limits]]\nname = "l"\nconcurrent = 1\nby = ["colour"]', "limits[0].by[0]"),
+        (
+            '[[budgets]]\nname = "all"\nlimit = "10 USD / month"\nat_limit = "refuse"\n'
+            '[[budgets]]\nname = "b"\nlimit = "20 USD / day"\nat_limit = "refuse"\nwhere = { model = "m" }',
+            "budgets[1].limit",
+        ),
         ('[routes.r]\ntiers = ["small", "large"]', "routes.r.tiers"),
         ('[cache]\nscope = ["team"]', "cache.scope"),
         ('[[rules]]\nwhere = { data = "x" }\nonly = []', "rules[0].only"),
