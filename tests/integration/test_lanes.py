@@ -3,6 +3,7 @@
 import asyncio
 import time
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -241,11 +242,13 @@ async def test_a_dead_first_upstream_is_what_the_client_hears_of() -> None:
 
 @on_loop
 async def test_a_try_that_is_repeated_holds_no_place_while_it_pauses() -> None:
-    plays = (answer({"error": {"message": "no"}}, 503), GOOD)
-    async with scripted(*plays) as upstream, rig(one_upstream(upstream.url, upstream="max_concurrent = 1\nretries = 1")) as running:
-        first = await come(running, "first")
-        second = await come(running, "second")
-        assert [(await task).status for task in (first, second)] == [200, 200]
+    gate = Gate(answer({"error": {"message": "no"}}, 503))
+    async with scripted(gate, GOOD) as upstream, rig(one_upstream(upstream.url, upstream="max_concurrent = 1\nretries = 1")) as running:
+        with patch("penstock.gateway.steps.call.FIRST_BACKOFF_S", 2.0):  # far longer than the second one takes to go out
+            first = await come(running, "first")
+            second = await come(running, "second")
+            gate.open()
+            assert [(await task).status for task in (first, second)] == [200, 200]
         assert said(upstream) == ["first", "second", "first"]
 
 
