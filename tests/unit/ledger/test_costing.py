@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +105,6 @@ def test_a_past_record_comes_to_what_was_booked_by_its_own_entry(tokens: Tokens,
 def test_a_replay_stays_free_whatever_the_price() -> None:
     record = UsageRecord(id="1", admitted_ns=0, endpoint="e", status=200, outcome="ok", recalled=TOKENS, cost=0)
     assert rerated(record, rates("large", 10)) == 0
+    looked = msgspec.structs.replace(record, cost=7, embedding_cost=4, wasted_cost=3)
+    assert rerated(looked, rates("large", 10)) == 7, "what looked for it, and a try that was begun meanwhile, stand as they were booked"
+    assert rerated(msgspec.structs.replace(looked, embedding_cost=None), rates("large", 10)) is None

@@ -15,6 +15,7 @@ _OPEN = re.compile(_SPACE + rb"\{")
 _EMPTY = re.compile(_SPACE + rb"\}")
 _KEY = re.compile(_SPACE + b"(" + _STRING + b")" + _SPACE + b":" + _SPACE, re.DOTALL)
 _NEXT = re.compile(_SPACE + b"([,}])")
+_COMMA = re.compile(_SPACE + b",")
 _WHOLE_STRING = re.compile(_STRING, re.DOTALL)
 _SCALAR = re.compile(rb"[^,\]}\s]++")
 _UP_TO_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+', re.DOTALL)
@@ -85,6 +86,21 @@ def remove_member(body: bytes, key: str) -> bytes:
     return _replace(body, cuts, b"") if cuts else body
 
 
+def ask_for_logprobs(body: bytes, top: int) -> bytes:
+    """The body with `logprobs` true and `top_logprobs` as given, in place of what it says of them."""
+    return add_member(add_member(body, "top_logprobs", str(top).encode()), "logprobs", b"true")
+
+
+def blank_logprobs(body: bytes) -> bytes:
+    """An answer of chat completions, or one chunk of its stream, with null for the `logprobs` of each choice. Raises `SpliceError`."""
+    spans: list[tuple[int, int]] = []
+    for key, _, start, end in members(body):
+        if _is(key, "choices") and body[start : start + 1] == b"[":
+            for at in _elements(body, start, end):
+                spans += [(first, last) for name, _, first, last in members(body, at) if _is(name, "logprobs")]
+    return _replace(body, spans, b"null") if spans else body
+
+
 def members(body: bytes, at: int = 0) -> list[Member]:
     """The members of the object that opens at or after white space from `at`, in order. Linear; nested values are skipped.
 
@@ -110,6 +126,19 @@ def members(body: bytes, at: int = 0) -> list[Member]:
         if following[1] == b"}":
             return found
         position = following.end()
+
+
+def _elements(body: bytes, start: int, end: int) -> list[int]:
+    """Where the objects of an array begin; it holds nothing else."""
+    found: list[int] = []
+    position = start + 1
+    while (opening := _OPEN.match(body, position, end)) is not None:
+        found.append(opening.end() - 1)
+        following = _COMMA.match(body, _value_end(body, opening.end() - 1), end)
+        if following is None:
+            break
+        position = following.end()
+    return found
 
 
 def _value_end(body: bytes, position: int) -> int:

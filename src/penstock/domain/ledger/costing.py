@@ -80,10 +80,10 @@ def counterfactual(
 def rerated(record: UsageRecord, rates: Rates) -> int | None:
     """The cost of a past record priced again by an entry of a price book; by its own entry exactly the cost that was booked.
 
-    What other tries cost stands as it was booked, for it has entries of its own; a replayed answer costs 0. None: unpriced by
-    this entry.
+    What other tries and the embedding cost stands as it was booked, for it has entries of its own; beside that a replayed answer
+    costs 0. None: unpriced by this entry.
     """
-    if record.recalled != NO_TOKENS:
-        return 0
-    cost = rates.cost(record.tokens, record.parts)
-    return None if cost is None or record.wasted_cost is None else cost + record.wasted_cost
+    cost = 0 if record.recalled != NO_TOKENS else rates.cost(record.tokens, record.parts)
+    if cost is None or record.wasted_cost is None or record.embedding_cost is None:
+        return None
+    return cost + record.wasted_cost + record.embedding_cost

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from penstock.domain.ledger.measures import DIMENSIONS, CostQuery
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import UsageRecord, is_aside
 
 PERIODS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 SUMMED = (
@@ -35,7 +35,7 @@ def keys_of(record: UsageRecord, by: tuple[str, ...]) -> tuple[str | None, ...]:
 
 def matches(record: UsageRecord, query: CostQuery) -> bool:
     """True when a record was admitted in the window [since, until) and passes every filter; an unknown passes none."""
-    if not query.since_ns <= record.admitted_ns < query.until_ns:
+    if not query.since_ns <= record.admitted_ns < query.until_ns or (query.requests_alone and is_aside(record)):
         return False
     return all(key_of(record, key) == value for key, value in query.where)
 

@@ -50,6 +50,8 @@ def interrupted(reservation: Reservation) -> UsageRecord:
         writer=reservation.writer,
         steered=reservation.steered,
         steered_from=reservation.steered_from,
+        purpose=reservation.purpose,
+        parent=reservation.parent,
         wasted_work=() if reservation.fleet is None else (WastedWork(reservation.fleet, _likely(reservation)),),
     )
 

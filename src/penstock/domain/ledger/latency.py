@@ -7,7 +7,7 @@ from bisect import bisect_left
 
 import msgspec
 
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import UsageRecord, is_aside
 
 BOUNDS_US: tuple[int, ...] = (*(round(1000 * 2 ** (step / 2)) for step in range(39)), 600_000_000)
 """upper bounds (included) of the buckets in microseconds, 1 ms to 10 min; one more bucket has no upper bound"""
@@ -59,9 +59,9 @@ def bucket_of(microseconds: int) -> int:
 
 
 def latency_of(record: UsageRecord) -> Latency:
-    """One record as histograms; nothing is counted unless its outcome is `ok`."""
+    """One record as histograms; nothing is counted unless its outcome is `ok`, nor of what no client waited for."""
     latency = Latency()
-    if record.outcome == "ok":
+    if record.outcome == "ok" and not is_aside(record):
         latency.duration.counts[bucket_of(record.duration_us)] += 1
         if record.first_token_us is not None:
             latency.first_token.counts[bucket_of(record.first_token_us)] += 1

@@ -1,4 +1,4 @@
-"""The usage record, one immutable row per request, and the reservation that stands for it while it runs.
+"""The usage record, one immutable row per request and per call made beside one, and the reservation that stands for it while it runs.
 
 Field names are the words of the reports. Times are unix nanoseconds (UTC) or microseconds of duration, money is
 nano-USD, None means unknown. A field at its default is left out of the journal, so adding one is compatible.
@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
+from penstock.domain.ledger.routed import Observation, Purpose, RouteDecision
 
 Outcome = Literal["ok", "error", "refused", "client_closed", "stream_broken", "interrupted"]
 CacheOutcome = Literal["exact", "normalised", "semantic", "miss", "bypass"]
@@ -35,6 +36,31 @@ class WastedWork(msgspec.Struct, frozen=True, array_like=True):
 
     fleet: str
     tokens: Tokens
+
+
+class CacheDecision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the semantic cache made of a request: what `penstock explain` shows of it."""
+
+    verdict: Literal["served", "probe", "refused", "nothing", "unfit", "unavailable"]
+    """`probe`: could be served, was asked all the same; `refused`: what was near was not near enough; `nothing`: nothing was near;
+    `unfit`: such requests are never answered by meaning; `unavailable`: the embedder or the store did not answer"""
+    mode: Literal["zero-trust", "learned", "shadow"]
+    """the mode that decided; an alarm turns `learned` into `zero-trust`"""
+    entry: str | None = None
+    """the request whose answer was, or would have been, served"""
+    similarity: float | None = None
+    """cosine"""
+    risk: float | None = None
+    """probability that its answer is wrong, as judged"""
+    threshold: float | None = None
+    """the most risk that was served at that moment; in zero-trust the least similarity"""
+    propensity: float | None = None
+    """probability with which such a request was served"""
+    guards: tuple[str, ...] = ()
+    """differences that spoke against it: `numbers`, `negation` ..."""
+    reason: str | None = None
+    """why it was unfit, or what was not available"""
+    embedding_us: int | None = None
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,6 +91,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     writer: str | None = None
     steered: str | None = None
     steered_from: str | None = None
+    purpose: Purpose | None = None
+    parent: str | None = None
 
 
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -156,17 +184,42 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """what sent it to another model than its route did: `budget:<name>`, or the id of a directive"""
     steered_from: str | None = None
     """the model that would have been asked first otherwise"""
+    cache_decision: CacheDecision | None = None
+    would_cache: CacheOutcome | None = None
+    """what the cache would have answered with, where it only watched (mode `shadow`) or was probed; None: nothing"""
+    embedding_cost: int | None = 0
+    """the part of `cost` for the embedding that looked for an answer; None: it has no price"""
+    purpose: Purpose | None = None
+    """what a call was made for that answered no client: it costs, but is no request of its own; None: it answered one"""
+    parent: str | None = None
+    """the request that such a call was made for"""
+    route_decision: RouteDecision | None = None
+    observed: Observation | None = None
+    """of the last shadow of a request: what all tiers made of it"""
+
+
+def is_aside(record: UsageRecord) -> bool:
+    """A call made for a request that is not its answer: it costs, but is no request."""
+    return record.purpose is not None
+
+
+def is_embedding_unknown(record: UsageRecord) -> bool:
+    """Looked for an answer by an embedding without a price. Without a decision there was no embedding, so nothing to pay for it."""
+    return record.embedding_cost is None and record.cache_decision is not None
 
 
 def is_unbooked(record: UsageRecord) -> bool:
-    """Worked for by an own fleet that has no price to book it at: its hours tell what it cost, and `wasted_cost` what tries elsewhere
-    did."""
-    return record.cost is None and record.fleet is not None and record.wasted_cost is not None
+    """Worked for by an own fleet that has no price to book it at: its hours tell what it cost, `wasted_cost` what tries elsewhere did,
+    and `embedding_cost` what looking for an answer did. Where one of these is unknown, the record is unpriced."""
+    unpriced = record.cost is None and record.fleet is not None
+    return unpriced and record.wasted_cost is not None and not is_embedding_unknown(record)
 
 
 def booked_of(record: UsageRecord) -> int | None:
-    """Nano-USD that a record adds to the books: its cost, or what tries elsewhere cost where it is unbooked. None: unpriced."""
-    return record.wasted_cost if is_unbooked(record) else record.cost
+    """Nano-USD that a record adds to the books: its cost, or what is known beside its fleet's work where it is unbooked. None: unpriced."""
+    if not is_unbooked(record):
+        return record.cost
+    return (record.wasted_cost or 0) + (record.embedding_cost or 0)
 
 
 def provisional_of(record: UsageRecord) -> int:

@@ -5,6 +5,7 @@ Points are thousandths, so that a score on a cut-off is exactly on it.
 """
 
 import re
+from collections.abc import Mapping
 from math import isqrt
 from typing import Any
 
@@ -73,7 +74,12 @@ _FORMAT_PHRASES = (
 
 def complexity(request: dict[str, Any]) -> float:
     """The score in [0, 1] of a parsed request of any dialect: `features` added up and clipped. The same call scores the same in each."""
-    return min(max(sum(features(request).values()), 0), 1000) / 1000
+    return score_of(features(request))
+
+
+def score_of(points: Mapping[str, int]) -> float:
+    """The score in [0, 1] that points of features make together."""
+    return min(max(sum(points.values()), 0), 1000) / 1000
 
 
 def features(request: dict[str, Any]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Which tier a complexity score asks for."""
+"""Which tier a complexity score asks for, and how a tier's model is named in evidence."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -50,3 +50,8 @@ def choose_tier(tiers: Sequence[TierLaw], score: float) -> str:
     if not tiers:
         raise ValueError("there is no tier to choose from")
     return unconditional or tiers[-1].name
+
+
+def edition(model: str, version: str | None) -> str:
+    """A model as evidence names it: `name@version`, by the name that its upstream knows; the name alone where no version is told."""
+    return model if version is None else f"{model}@{version}"

@@ -1,0 +1,1 @@
+"""Whether two answers to one question say the same: their canonical forms."""
