@@ -5,7 +5,8 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from penstock.domain.dialects.tokens import PARTS, Tokens
-from penstock.domain.ledger.record import Attempt, Basis, CacheOutcome, Outcome, Reservation, UsageRecord, WastedWork
+from penstock.domain.ledger.record import Attempt, Basis, CacheDecision, CacheOutcome, Outcome, Reservation, UsageRecord, WastedWork
+from penstock.domain.ledger.routed import Judged, Observation, Purpose, RouteDecision, Seen, Sign
 
 ADMITTED_NS = 1_790_000_000_000_000_000
 ODD_TAGS = ("team", "a b", 'say "hi"', "back\\slash", "ünï", "%s", "x'; DROP TABLE records; --", "a.b[0]", "$", "?", "line\nbreak", "")
@@ -64,14 +65,57 @@ _NUMBERS = st.fixed_dictionaries(
 _WASTED = st.lists(st.builds(WastedWork, _FEW | TEXT, TOKENS), max_size=2).map(tuple)
 
 
-def _record(texts: dict[str, Any], numbers: dict[str, Any], **fields: Any) -> UsageRecord:
-    return UsageRecord(**texts, **numbers, **fields)
+DECISION = st.builds(
+    CacheDecision,
+    verdict=st.sampled_from(["served", "probe", "refused", "nothing", "unfit", "unavailable"]),
+    mode=st.sampled_from(["zero-trust", "learned", "shadow"]),
+    entry=_MAYBE,
+    similarity=st.none() | st.floats(0, 1),
+    risk=st.none() | st.floats(0, 1),
+    guards=st.just(()) | st.just(("numbers", "negation")),
+    reason=_MAYBE,
+    embedding_us=st.none() | COUNT,
+)
+_DECIDED: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.fixed_dictionaries(
+    {"cache_decision": DECISION, "embedding_cost": MONEY}, optional={"would_cache": st.sampled_from(get_args(CacheOutcome))}
+)
+"""an embedding without a price is known by the decision that it was made for"""
+
+
+_SHARE = st.floats(0, 1)
+_SIGN = st.builds(Sign, name=_FEW, value=st.none() | _SHARE, fails=st.booleans(), said=TEXT)
+_JUDGED = st.builds(
+    Judged, kind=st.sampled_from(["direct", "cascade", "gate"]), tiers=st.just(("small", "large")),
+    stratum=st.sampled_from(["confident", "unsure", "agree", "differ", "failed"]), kept=st.booleans(), share=_SHARE,
+    confidence=st.none() | _SHARE, signs=st.lists(_SIGN, max_size=2).map(tuple),
+)  # fmt: skip
+ROUTED = st.builds(
+    RouteDecision, tag=_MAYBE, why=TEXT, stages=st.lists(_JUDGED, max_size=2).map(tuple), expected_loss=st.none() | _SHARE,
+    shadowed=st.booleans(), shadow_propensity=st.none() | _SHARE,
+)  # fmt: skip
+_SEEN = st.builds(Seen, tier=_FEW, quality=st.none() | _SHARE, cost=st.none() | COUNT, answer=_MAYBE, failed=st.booleans(), model=TEXT)
+OBSERVATION = st.builds(
+    Observation, id=st.just("id"), at_ns=st.integers(0, 4 * 10**18), route=_FEW, tag=TEXT,
+    seen=st.lists(_SEEN, min_size=1, max_size=3).map(tuple), judge=st.sampled_from(["check", "agreement", "model", "feedback"]),
+    propensity=_SHARE, complexity=st.none() | _SHARE, length=st.none() | COUNT,
+)  # fmt: skip
+ASIDE: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"purpose": st.sampled_from(get_args(Purpose)), "parent": _FEW}, optional={"observed": OBSERVATION}
+)
+"""what makes a record that of a call beside a request's answer"""
+_REQUEST: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.fixed_dictionaries({"route_decision": ROUTED})
+
+
+def _record(texts: dict[str, Any], numbers: dict[str, Any], decided: dict[str, Any], routed: dict[str, Any], **fields: Any) -> UsageRecord:
+    return UsageRecord(**texts, **numbers, **decided, **routed, **fields)
 
 
 RECORD = st.builds(
     _record,
     st.dictionaries(st.sampled_from(_TEXT_FIELDS), _FEW | TEXT, max_size=6),
     _NUMBERS,
+    _DECIDED,
+    _REQUEST | ASIDE,
     id=st.just("id"),
     admitted_ns=st.integers(0, 4 * 10**18),
     endpoint=st.sampled_from(["chat.completions", "embeddings"]),

@@ -68,6 +68,10 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         record("own-1", 3, "small", Tokens(0, 0, 0, 9_000, 0)),
         record("own-2", 57, "small", Tokens(0, 0, 0, 18_000, 0), duration_us=360_000_000),
         record("failed-over", 4, "large", MIXED, wasted_work=(WastedWork("l40s", Tokens(0, 0, 0, 9_000, 0)),)),
+        record("routed", 180, "large", MIXED),
+        record("draft", 180, "large", Tokens(1_000, 0, 0, 0, 0), purpose="draft", parent="routed", duration_us=1_000),
+        record("shadow", 200, "small", Tokens(0, 0, 0, 9_000, 0), purpose="shadow", parent="routed"),
+        record("judge", 201, "large", MIXED, processing="turbo", purpose="judge", parent="routed"),
     )
     with closing(open_store(settings)) as store:
         store.take_in(Intake(rows, (), (), {}))
@@ -144,3 +148,31 @@ def test_work_in_vain_on_own_gpus_is_borne_beside_the_bill(ledger: Path) -> None
     assert Decimal(told["borne_usd"]) == Decimal(told["cost_usd"]) + Decimal(hour["wasted_usd"])
     assert told["wasted_work"] == [{"fleet": "l40s", "tokens": dict(zip(told["tokens"], (0, 0, 0, 9_000, 0), strict=True))}]
     assert "for work that brought no answer" in penstock("explain", "failed-over", cwd=ledger).stdout
+
+
+def test_what_was_called_beside_a_request_is_told_line_by_line_with_its_total(ledger: Path) -> None:
+    told = explained(ledger, "routed")
+    assert [(each["id"], each["purpose"], each["model"], each["cost_usd"]) for each in told["asides"]] == [
+        ("draft", "draft", "large", "0.003000000"), ("shadow", "shadow", "small", "0.039500000"), ("judge", "judge", "large", None),
+    ]  # fmt: skip
+    assert (told["borne_usd"], told["in_all_usd"], told["in_all_unknown"]) == ("0.010935000", "0.053435000", 1)
+    assert told["saved_usd"] is None, "a call beside it has no known cost"
+    shown = penstock("explain", "routed", cwd=ledger).stdout
+    for words in ("an answer that was judged and not kept", "0.053435000 USD in all", "1 of 4 unknown and left out"):
+        assert words in shown
+
+
+def test_an_aside_shows_what_it_was_made_for(ledger: Path) -> None:
+    told = explained(ledger, "shadow")
+    assert (told["purpose"], told["parent"], told["counterfactual_usd"], told["asides"]) == ("shadow", "routed", "0.000000000", [])
+    assert told["borne_usd"] == "0.039500000", "its hour's share"
+    shown = penstock("explain", "shadow", cwd=ledger).stdout
+    assert "made for" in shown and "shadow for request routed" in shown
+    assert "the baseline would not have made this call" in shown
+
+
+def test_costs_by_purpose_add_up_to_all_that_was_spent(ledger: Path) -> None:
+    done = penstock("cost", "--since", "2026-08-01", "--until", "2026-08-02", "--by", "purpose", cwd=ledger)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:6]] == ["requests", "shadow", "draft", "judge", "total"]
+    assert "7 requests and 3 calls beside them" in done.stdout

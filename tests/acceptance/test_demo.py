@@ -123,6 +123,16 @@ def test_a_kill_that_cannot_be_caught_leaves_nothing_behind(tmp_path: Path, mome
     wait_until(lambda: nothing_left(tmp_path), "the keeper to clear the stage")
 
 
+def test_without_the_extra_it_says_so_and_shows_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['usearch'] = None\n")
+    environ = {"PYTHONPATH": f"{SOURCE}{os.pathsep}{tmp_path}"}
+    result = penstock("demo", *SMALL, "--seconds", "1", "--json", cwd=tmp_path, environ=environ)
+    assert result.returncode == 0, result.stderr
+    [said] = [line for line in result.stderr.splitlines() if "by meaning" in line]
+    assert "usearch" in said and "pip install 'penstock[semantic]'" in said
+    assert json.loads(result.stdout)["total"]["cache_hits"] > 0, "the very same requests are answered all the same"
+
+
 def test_the_browser_is_opened_when_asked(tmp_path: Path) -> None:
     opened, browser = tmp_path / "opened", tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > "{opened}"\n')

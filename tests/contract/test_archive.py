@@ -314,6 +314,25 @@ def test_a_request_is_found_by_the_time_in_its_id(both: UsageStore, archive: Arc
         assert snapshot.find(request_id(100 * DAY_NS, 99)) is None
 
 
+def test_the_calls_made_for_a_sealed_request_are_found(both: UsageStore, archive: Archive) -> None:
+    at = 100 * DAY_NS + 5
+    own, foreign = request_id(at, 1), "chosen by somebody"
+    records = [
+        record(own, admitted_ns=at),
+        *(record(request_id(at, 10 + n), admitted_ns=at + n, purpose="vote", parent=own) for n in range(2)),
+        record(request_id(at, 20), admitted_ns=101 * DAY_NS, purpose="shadow", parent=own),
+        record(request_id(at, 30), admitted_ns=at, purpose="vote", parent=foreign),
+        record("later", admitted_ns=102 * DAY_NS),
+    ]
+    take(both, *records)
+    archive.seal(100)
+    finish(archive)
+    with both.snapshot() as snapshot:
+        assert snapshot.asides(own) == records[1:4], "two from the archive, one from the store"
+        assert snapshot.asides(foreign) == records[4:5]
+        assert [each.id for each in snapshot.records(msgspec.structs.replace(ALL, requests_alone=True))] == ["later", own]
+
+
 def test_a_file_of_an_older_penstock_lacks_what_came_later(both: UsageStore, archive: Archive, place: str) -> None:
     from pyarrow import parquet
 
@@ -323,7 +342,8 @@ def test_a_file_of_an_older_penstock_lacks_what_came_later(both: UsageStore, arc
     finish(archive)
     assert part is not None
     file = Path(place) / part.path
-    parquet.write_table(parquet.read_table(file).drop_columns(["processing", "first_token_us", "parts"]), file)
+    new = ["processing", "first_token_us", "parts", "cache_decision", "would_cache", "embedding_cost", "purpose", "parent", "observed"]
+    parquet.write_table(parquet.read_table(file).drop_columns(new), file)
     with both.snapshot() as snapshot:
         assert snapshot.find("1") == records[1]
         assert [each.processing for each in snapshot.records(ALL)] == ["batch"] * 4 + [None] * 4

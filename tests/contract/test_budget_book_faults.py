@@ -57,8 +57,9 @@ def local(tmp_path: Path, do: Run) -> Iterator[BudgetBook]:
     do(book.close())
 
 
-def hammer(place: str, folder: str, holder: str, limit: int) -> int:
-    """Asks for ever more until nothing is left; what was granted and used."""
+def hammer(place: str, folder: str, holder: str, limit: int, together: threading.Barrier) -> int:
+    """Asks for ever more until nothing is left, once all are there; what was granted and used."""
+    together.wait(60)
 
     async def work() -> int:
         book, kept = open_book(place, folder), 0
@@ -82,8 +83,9 @@ def test_processes_that_ask_at_once_never_get_more_than_the_limit(place: str, tm
         server: OwnRedis = request.getfixturevalue("server")
         server("FLUSHALL")
         place = server.url
-    with SPAWN.Pool(4) as pool:
-        used = pool.starmap(hammer, [(place, str(tmp_path), f"w{number}", 5000) for number in range(4)])
+    with SPAWN.Manager() as manager, SPAWN.Pool(4) as pool:
+        together = manager.Barrier(4)
+        used = pool.starmap(hammer, [(place, str(tmp_path), f"w{number}", 5000, together) for number in range(4)])
     assert 5000 - 4 * 50 <= sum(used) <= 5000
     assert sum(map(bool, used)) >= 2
 
@@ -147,11 +149,11 @@ def test_a_local_book_that_is_held_for_a_moment_is_waited_for(tmp_path: Path, lo
     do(local.ask("w", [ask(1)]))
     with closing(sqlite3.connect(tmp_path / "budgets.db", isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        release = threading.Timer(0.05, other.execute, ["ROLLBACK"])
+        release = threading.Timer(0.02, other.execute, ["ROLLBACK"])
         begun = time.monotonic()
         release.start()
         assert do(local.ask("w", [ask(2)])) == [Answer("granted", 2, 998)]
-        assert time.monotonic() - begun >= 0.04
+        assert time.monotonic() - begun >= 0.015
         release.join()
 
 

@@ -19,7 +19,7 @@ from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.grouping import keys_of, matches
 from penstock.domain.ledger.latency import Latency, latency_of
 from penstock.domain.ledger.measures import CostQuery, Sums, sums_of
-from penstock.domain.ledger.record import UsageRecord, billed_of
+from penstock.domain.ledger.record import CacheDecision, UsageRecord, billed_of
 from penstock.ports.usage_store import Intake, StoreError, UsageStore
 from tests.ledger_entries import RECORD, TEXT, record
 
@@ -71,7 +71,7 @@ def expected_sums(records: list[UsageRecord], query: CostQuery) -> dict[tuple[st
 def expected_latencies(records: list[UsageRecord], query: CostQuery) -> dict[tuple[str | None, ...], Latency]:
     groups: dict[tuple[str | None, ...], Latency] = {}
     for each in records:
-        if matches(each, query) and each.outcome == "ok":
+        if matches(each, query) and each.outcome == "ok" and each.purpose is None:
             groups.setdefault(keys_of(each, query.by), Latency()).add(latency_of(each))
     return groups
 
@@ -100,7 +100,7 @@ INSTANT = st.builds(
     st.sampled_from([0, 1, HOUR_NS - 1]) | st.integers(0, HOUR_NS - 1),
 )
 KEY = st.sampled_from((*CUBED, "day", "hour"))
-_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual", "input_cost", "provisional")
+_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual", "input_cost", "provisional", "embedding_cost")
 
 
 def modest(given: UsageRecord) -> UsageRecord:
@@ -202,6 +202,38 @@ def test_cubes_of_the_schema_before_are_made_anew(store: UsageStore, execute: Ex
         assert snapshot.costs.fleet_hours(0, 100) == []
 
 
+def test_a_store_of_before_asides_keeps_its_sums_and_learns_what_they_are(store: UsageStore, execute: Execute) -> None:
+    """Its cubes are not made anew: of sealed days nothing else is left in the store."""
+    old = [record(f"old {n}", admitted_ns=n * HOUR_NS, cost=5, tags={"team": "a"}, duration_us=7) for n in range(30)]
+    take(store, *old)
+    for level, column in itertools.product(("hour", "day"), ("asides", "aside_cost", "asides_unpriced", "asides_unbooked")):
+        execute(f"ALTER TABLE sums_{level} DROP COLUMN {column}")
+    execute("ALTER TABLE sums_keys DROP COLUMN purpose")
+    for row in execute("SELECT id, name FROM sums_keys"):
+        shorter = msgspec.json.encode(msgspec.json.decode(str(row[1]))[:-1]).decode().replace("'", "''")
+        execute(f"UPDATE sums_keys SET name = '{shorter}' WHERE id = {row[0]}")
+    execute("DROP INDEX records_parent")
+    for column in ("purpose", "parent", "route_decision", "observed"):
+        execute(f"ALTER TABLE records DROP COLUMN {column}")
+    execute("DROP TABLE observations")
+    with store.snapshot() as snapshot, pytest.raises(StoreError, match="older schema"):
+        snapshot.sums(ALL)
+    for _ in range(2):
+        store.prepare()
+    drafts = [record(f"new {n}", admitted_ns=n * HOUR_NS, cost=2, tags={"team": "a"}, purpose="draft", parent="old 3") for n in range(30)]
+    take(store, *drafts, record("last", admitted_ns=40 * HOUR_NS, cost=1, tags={"team": "a"}))
+    execute("DELETE FROM records WHERE id NOT IN ('old 0', 'last')")
+    with store.snapshot() as snapshot:
+        by_purpose = {
+            keys: (sums.requests, sums.asides, sums.cost) for keys, sums in snapshot.sums(msgspec.structs.replace(ALL, by=("purpose",)))
+        }
+        assert by_purpose == {(None,): (31, 0, 151), ("draft",): (0, 30, 60)}
+        [(_, drafted)] = snapshot.sums(msgspec.structs.replace(ALL, where=(("purpose", "draft"),)))
+        [(_, alone)] = snapshot.sums(msgspec.structs.replace(ALL, requests_alone=True, where=(("team", "a"),)))
+        [(_, latency)] = snapshot.latencies(ALL)
+    assert (drafted.aside_cost, alone.cost, alone.asides, latency.duration.total) == (60, 151, 0, 31)
+
+
 def test_whole_days_and_hours_are_not_read_from_records(store: UsageStore, execute: Execute) -> None:
     take(store, *(record(str(n), admitted_ns=n * HOUR_NS, cost=1, model="m", tags={"team": "a"}) for n in range(100)))
     execute("DELETE FROM records WHERE id NOT IN ('0', '99')")
@@ -260,6 +292,11 @@ def test_hosts_that_write_at_once_count_each_record_once(url: str) -> None:
         assert sum(sums.cost for _, sums in snapshot.sums(msgspec.structs.replace(ALL, by=("hour",)))) == 300
 
 
+def embedded(cost: int | None) -> dict[str, Any]:
+    """Of a record whose question was embedded, at that cost in nano-USD."""
+    return {"cache_decision": CacheDecision("nothing", "zero-trust"), "embedding_cost": cost}
+
+
 def test_what_providers_bill_is_summed_where_fleets_book_no_price(store: UsageStore) -> None:
     """Answers of a provider and of a fleet, with a price and without, each after tries at both."""
     tried: dict[str, Any] = {"admitted_ns": 5 * HOUR_NS, "tokens": Tokens(1, 0, 0, 1, 0), "wasted_cost": 30}
@@ -270,6 +307,9 @@ def test_what_providers_bill_is_summed_where_fleets_book_no_price(store: UsageSt
         record("provider, no price", **tried, cost=None, provisional=10),
         record("fleet, and a try that nothing bounds", **tried | {"wasted_cost": None}, fleet="f", cost=None, provisional=10),
         record("fleet, nothing tried", **tried | {"wasted_cost": 0}, fleet="f", cost=None),
+        record("fleet, and an embedding", **tried | {"wasted_cost": 0}, fleet="f", cost=None, **embedded(4)),
+        record("fleet, tries and an own embedding", **tried, fleet="f", cost=None, provisional=14, **embedded(4)),
+        record("fleet, and an embedding of no price", **tried, fleet="f", cost=None, provisional=10, **embedded(None)),
     ]
     take(store, *records)
     with store.snapshot() as snapshot:
@@ -277,8 +317,8 @@ def test_what_providers_bill_is_summed_where_fleets_book_no_price(store: UsageSt
             query = msgspec.structs.replace(ALL, by=by)
             assert dict(snapshot.sums(query)) == expected_sums(records, query)
         [(_, sums)] = snapshot.sums(ALL)
-    assert sums.cost - sums.provisional == 20 + 20 + 120 == sum(billed_of(each) for each in records)
-    assert (sums.requests, sums.priced, sums.unbooked) == (6, 2, 2)
+    assert sums.cost - sums.provisional == 20 + 20 + 120 + 4 + 20 == sum(billed_of(each) for each in records)
+    assert (sums.requests, sums.priced, sums.unbooked, sums.embedding_unknown) == (9, 2, 4, 1)
 
 
 def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> None:

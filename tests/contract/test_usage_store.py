@@ -14,7 +14,8 @@ from penstock.adapters.stores import open_store
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.grouping import keys_of, matches
 from penstock.domain.ledger.measures import DIMENSIONS, CostQuery, Sums, sums_of
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import CacheDecision, UsageRecord
+from penstock.domain.ledger.routed import RouteDecision
 from penstock.ports.usage_store import Intake, StoreError, UsageStore
 from tests.ledger_entries import ADMITTED_NS, ODD_TAGS, RECORD, record, reservation
 
@@ -239,3 +240,56 @@ def execute(url: str, statement: str) -> None:
 
         with psycopg.connect(url, autocommit=True) as server:
             server.execute(statement)
+
+
+def test_sums_that_are_new_get_their_columns_and_hold_nothing_of_before(url: str, store: UsageStore) -> None:
+    """An older penstock of the same schema wrote this store: its records knew nothing of a semantic cache."""
+    take(store, *(record(f"old {n}", admitted_ns=ADMITTED_NS + n * 3_600 * 10**9, cost=5, counterfactual=9) for n in range(60)))
+    new_sums = ("looked", "embedding_cost", "embedded", "embedding_unknown", "would_semantic", "would_semantic_cost")
+    for table, names in (("records", ("cache_decision", "would_cache", "embedding_cost")), ("sums_hour", new_sums), ("sums_day", new_sums)):
+        for name in names:
+            execute(url, f"ALTER TABLE {table} DROP COLUMN {name}")
+    later = open_store(url)
+    with pytest.raises(StoreError, match=r"older schema|failed"), later.snapshot() as snapshot:
+        snapshot.sums(ALL)
+    later.prepare()
+    decision = CacheDecision(verdict="probe", mode="shadow", entry="e", similarity=0.97, guards=("numbers",), embedding_us=900)
+    seen = {"cache_decision": decision, "would_cache": "semantic", "cost": 7, "counterfactual": 9, "embedding_cost": 2}
+    new = [record(f"new {n}", admitted_ns=ADMITTED_NS + n * 3_600 * 10**9, **seen) for n in range(60)]
+    unknown = record("unknown", admitted_ns=ADMITTED_NS, **{**seen, "cost": 1, "embedding_cost": None})
+    assert take(later, *new, unknown) == 61
+    later.close()
+    with store.snapshot() as snapshot:
+        [(_, sums)] = snapshot.sums(ALL)
+        assert (snapshot.find("new 3"), snapshot.find("unknown")) == (new[3], unknown)
+        old = snapshot.find("old 3")
+    assert old is not None and (old.embedding_cost, old.cache_decision, old.would_cache) == (0, None, None)
+    assert (sums.requests, sums.looked, sums.embedding_cost, sums.embedded, sums.embedding_unknown) == (121, 61, 120, 60, 1)
+    assert (sums.would_semantic, sums.would_semantic_cost, sums.would_priced, sums.would_normalised) == (61, 60 * 5 + 1, 61, 0)
+
+
+def test_the_calls_made_for_a_request_are_found_in_order(store: UsageStore) -> None:
+    beside = [record(f"d{n}", admitted_ns=ADMITTED_NS + n, purpose="draft", parent="r") for n in (2, 1, 3)]
+    take(store, record("r"), record("other", purpose="vote", parent="q"), *beside)
+    with store.snapshot() as snapshot:
+        assert [each.id for each in snapshot.asides("r")] == ["d1", "d2", "d3"]
+        assert (snapshot.asides("d1"), snapshot.asides("nobody")) == ([], [])
+        alone = msgspec.structs.replace(ALL, requests_alone=True)
+        assert [each.id for each in snapshot.records(alone)] == ["r"]
+        assert [each.id for each in snapshot.records(msgspec.structs.replace(ALL, where=(("purpose", "vote"),)))] == ["other"]
+
+
+def test_a_nul_in_a_tag_that_a_route_goes_by_is_made_storable(store: UsageStore) -> None:
+    take(store, record("a", route_decision=RouteDecision(tag="te\0am", why="the cheap tier is open")))
+    with store.snapshot() as snapshot:
+        found = snapshot.find("a")
+    assert found is not None and found.route_decision == RouteDecision(tag="te\ufffdam", why="the cheap tier is open")
+
+
+def test_a_nul_in_what_the_cache_says_is_made_storable(store: UsageStore) -> None:
+    decision = CacheDecision(verdict="unavailable", mode="zero-trust", reason="the store said \0")
+    take(store, record("a", cache_decision=decision))
+    with store.snapshot() as snapshot:
+        found = snapshot.find("a")
+    assert found is not None and found.cache_decision is not None
+    assert found.cache_decision.reason == "the store said \ufffd"

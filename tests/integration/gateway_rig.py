@@ -22,6 +22,8 @@ import uvloop
 from penstock import bootstrap
 from penstock.adapters.caches.memory import MemoryCache
 from penstock.adapters.upstreams.api import ApiUpstream
+from penstock.bootstrap.checking import open_checks
+from penstock.bootstrap.routing import open_shadows
 from penstock.bootstrap.sharing import open_book
 from penstock.bootstrap.spending import open_spending
 from penstock.config.accounts import cap_accounts, key_cap
@@ -179,6 +181,8 @@ class Rig:
 
     async def settled(self) -> None:
         """Waits until nothing is in flight any more, and checks what must then hold."""
+        if self.gateway.shadows is not None:
+            await self.gateway.shadows.done()
         end = time.monotonic() + 5
         while self.gateway.counters.in_flight or self.outstanding():
             assert time.monotonic() < end, f"still in flight: {self.gateway.counters.in_flight}, {self.outstanding()} outstanding"
@@ -235,6 +239,8 @@ async def rig(
                     connection.abort()
                 for upstream in upstreams.values():
                     await upstream.close()
+                if gateway.checks is not None:
+                    await gateway.checks.close()
                 await gateway.purses.leave()
                 await book.close()
 
@@ -278,6 +284,8 @@ def _gateway(settings: Settings, upstreams: Mapping[str, ApiUpstream], journal: 
         purses=spending.purses,
         caps=spending.caps,
         rates=spending.rates,
+        checks=open_checks(settings, log.append),
+        shadows=open_shadows(settings, log.append),
     )
 
 

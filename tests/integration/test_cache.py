@@ -285,3 +285,11 @@ async def test_the_same_question_at_once_is_asked_more_than_once_but_kept_once()
         replies = await asyncio.gather(*(running.chat("same") for _ in range(8)))
         assert {reply.status for reply in replies} == {200}
         assert running.gateway.cache is not None and running.gateway.cache.stats()["entries"] == 1
+
+
+@pytest.mark.parametrize("header", ["openai-organization", "openai-project"])
+@on_loop
+async def test_whom_the_upstream_works_for_is_part_of_the_key(header: str) -> None:
+    async with simulated() as url, rig(one_upstream(url)) as running:
+        replies = [await running.chat("a question", more) for more in ({header: "a"}, {header: "b"}, {}, {header: "a"}, {})]
+        assert [reply.headers["penstock-cache"] for reply in replies] == ["miss", "miss", "miss", "exact", "exact"]

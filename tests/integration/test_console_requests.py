@@ -19,6 +19,7 @@ from penstock import bootstrap
 from penstock.config.load import parse
 from penstock.config.settings import Settings
 from penstock.console.pages import PAGES
+from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.explain import explain, explanation_json
 from penstock.finops.request_rows import columns
@@ -325,3 +326,40 @@ def test_an_export_that_breaks_off_does_not_look_whole(tmp_path: Path, monkeypat
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             connection.getresponse().read()
         connection.close()
+
+
+def test_calls_beside_requests_are_told_with_their_request_and_not_among_them(tmp_path: Path) -> None:
+    settings, at = settings_in(tmp_path), time.time_ns() - 60 * 10**9
+    beside: dict[str, Any] = {"parent": "req_a", "model": "big", "upstream": "api", "tokens": Tokens(10, 0, 0, 5, 0)}
+    fill(
+        settings,
+        [
+            record("req_a", admitted_ns=at, model="big", upstream="api", tokens=Tokens(10, 0, 0, 5, 0), cost=75_000, counterfactual=90_000),
+            record("req_d", admitted_ns=at + 1, purpose="draft", cost=50_000, **beside),
+            record("req_s", admitted_ns=at + 2, purpose="shadow", outcome="error", status=502, **beside),
+        ],
+    )
+    with console(settings) as rig:
+        page = asked(rig, "/requests.json")
+        assert ([row["id"] for row in page["rows"]], page["matching"], page["exported"]) == (["req_a"], 1, 3)
+        drafts = asked(rig, "/requests.json?where=purpose=draft")
+        assert [(row["id"], row["purpose"]) for row in drafts["rows"]] == [("req_d", "draft")]
+        assert drafts["answer"].startswith("1 call beside a request ")
+        _, _, body = rig.get("/requests.csv")
+        rows = {row["id"]: row for row in csv.DictReader(io.StringIO(body))}
+        assert [(row["purpose"], row["parent"]) for row in rows.values()] == [("shadow", "req_a"), ("draft", "req_a"), ("", "")]
+        told = asked(rig, "/requests/req_a.json")["beside"]
+        assert ([each["id"] for each in told["asides"]], told["in_all_usd"], told["in_all_unknown"]) == (
+            ["req_d", "req_s"],
+            "0.000125000",
+            1,
+        )
+        html = rig.page("/requests/req_a")
+        assert "Called beside it" in html and "What 1 call of these cost is unknown" in html
+        costs = asked(rig, "/costs.json?by=purpose")
+        assert {row["keys"]["purpose"]: (row["requests"], row["cost_usd"], row["unpriced"]) for row in costs["rows"]} == {
+            None: (1, "0.000075000", 0), "draft": (0, "0.000050000", 0), "shadow": (0, None, 1)
+        }  # fmt: skip
+        assert "requests" in rig.page("/costs?by=purpose")
+        assert 'href="/requests/req_a"' in rig.page("/requests/req_d")
+        assert "1 call beside requests has no known cost" in rig.page("/savings")

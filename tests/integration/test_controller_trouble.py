@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from penstock.finops.intake import pending
 from penstock.finops.metrics import MetricsAggregator
 from penstock.gateway import keys, worker
 from penstock.gateway.keys import KeyRing
+from penstock.gateway.routing.policies import Policies
 from penstock.gateway.standing import Standing
 from penstock.ports.journal import JournalError
 from penstock.ports.key_store import ApiKey
@@ -107,6 +109,27 @@ def test_a_segment_that_cannot_be_removed_stays_and_counts_once(tmp_path: Path, 
     store.close()
 
 
+def heard_of(semantic: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+    """What a worker says of itself, just now."""
+    numbers = dict.fromkeys(("requests_in_flight", "unmetered_requests", "reservations_exceeded", "rss_bytes", "journal_failures"), 0)
+    tables: dict[str, Any] = {name: [] for name in ("upstream_outstanding", "circuit_open")} | {"queue": {}, "shed": {}}
+    return time.monotonic(), {**numbers, **tables, "refused_budget": {}, "book_up": True, "cache": {}, "semantic": semantic}
+
+
+def test_a_store_of_answers_that_one_worker_cannot_reach_is_down(tmp_path: Path) -> None:
+    controller, store = controller_of(tmp_path, [])
+    away = {"entries": 5, "bytes": 9, "waiting": 7, "dropped": 2, "store_up": False}
+    controller._workers = {"w1": heard_of(away), "w2": heard_of(away | {"waiting": 1, "dropped": 0, "store_up": True}), "w3": heard_of({})}
+    gauges = controller.gauges()
+    assert gauges["penstock_semantic_cache_store_up"] == [((), 0.0)]
+    assert gauges["penstock_semantic_cache_waiting"] == [((), 7.0), ((), 1.0)]
+    assert gauges["penstock_semantic_cache_dropped_total"] == [(("w1",), 2.0), (("w2",), 0.0)]
+    assert b"penstock_semantic_cache_waiting 8.0" in controller._metrics.render(gauges)
+    controller._workers = {"w3": heard_of({})}
+    assert not [name for name in controller.gauges() if "semantic" in name], "nothing is answered by meaning"
+    store.close()
+
+
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), OSError(errno.EMFILE, "too many open files")])
 def test_keys_stay_fresh_whatever_happens_to_a_look(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(keys, "REFRESH_S", 0.001)
@@ -140,7 +163,7 @@ def test_reports_go_on_whatever_happens_to_one(monkeypatch: pytest.MonkeyPatch) 
     class Link:
         tries = 0
 
-        async def report(self, gauges: object, hear: object) -> None:
+        async def report(self, gauges: object, hear: object, learn: object) -> None:
             self.tries += 1
             if self.tries <= 3:
                 raise OSError(errno.EMFILE, "too many open files")
@@ -149,6 +172,7 @@ def test_reports_go_on_whatever_happens_to_one(monkeypatch: pytest.MonkeyPatch) 
 
     class Gateway:
         standing = Standing()
+        policies = Policies()
 
     async def scenario() -> None:
         gateway: Any = Gateway()

@@ -81,6 +81,21 @@ def test_missed_acted_upon_and_met_again(site_of: Make, url: str) -> None:
     assert past_episodes(site.documents)[0].settled and site.told()["ended"][0]["measured_usd"] == "0.055350000"
 
 
+def test_calls_beside_requests_count_in_what_is_measured_and_not_in_what_steering_saves(site_of: Make, lite: str) -> None:
+    site = site_of(lite, SHIFTS)
+    site.calls(7, purpose="shadow", parent="r0")
+    id = missed(site)
+    (begin,) = site.audit("directive.begin")
+    assert begin.details["expected_usd"] == format_usd(50 * (DEAR - CHEAP)), "shadows are not steered"
+    ((_, message),) = site.messages
+    assert message.details["long"] == {"cp1kt_usd": "0.010000000", "burn_rate": 2.5, "requests": 57, "unpriced": 0}
+    site.now += 2 * MINUTE
+    site.calls(2, "cheap", steered=id, steered_from="dear")
+    site.calls(3, "cheap", steered=id, steered_from="dear", purpose="draft", parent="r60")
+    (response,) = site.told()["objectives"][0]["responses"]
+    assert response["measured_usd"] == format_usd(2 * (DEAR - CHEAP))
+
+
 def test_another_controller_goes_on_where_one_stopped(site_of: Make, lite: str) -> None:
     site = site_of(lite, SHIFTS)
     id = missed(site)

@@ -37,7 +37,7 @@ def test_the_scrape_config_is_valid(rendered: Path) -> None:
     promtool(rendered, "check", "config", "penstock-scrape.yml")
 
 
-@pytest.mark.parametrize("series", ["rules_test.yml", "weeks_test.yml", "budgets_test.yml"])
+@pytest.mark.parametrize("series", ["rules_test.yml", "weeks_test.yml", "budgets_test.yml", "caching_test.yml", "routing_test.yml"])
 def test_rules_do_what_they_say(rendered: Path, series: str) -> None:
     shutil.copy(SERIES / series, rendered)
     promtool(rendered, "test", "rules", series)

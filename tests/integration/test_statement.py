@@ -20,6 +20,9 @@ from penstock.domain.ledger.recorded import accrued_cost
 from penstock.domain.ledger.sharing import Rule
 from penstock.domain.prices.hardware import rents
 from penstock.finops.allocator import Allocator
+from penstock.finops.bills.charges import charges
+from penstock.finops.bills.document import Charge
+from penstock.finops.bills.embeddings import METER as EMBEDDINGS
 from penstock.finops.books import Books
 from penstock.finops.ledger import Ledger
 from penstock.finops.other_costs import other_cost
@@ -67,6 +70,10 @@ price = "0.03 USD/hour"
 by = "requests"
 [models.m]
 upstream = "own"
+[models.embed]
+upstream = "api"
+[cache.semantic]
+embedder = "embed"
 """
 ENTRY = Entry(
     id="run-1", kind="training_run", name="tune", since_ns=T0 + HOUR_NS // 2, until_ns=T0 + 3 * HOUR_NS, recorded_ns=T0,
@@ -77,7 +84,7 @@ NANO = st.integers(0, 10**10)
 TRY = st.tuples(st.sampled_from(["l40s", "mig"]), st.integers(0, 50_000), st.none() | NANO) | st.tuples(st.none(), st.just(0), NANO)
 """a try that brought no answer: fleet (None: at a provider), tokens, and what it is booked at (None: at no price)"""
 Tries = list[tuple[str | None, int, int | None]]
-Drawn = tuple[int, int, tuple[str, str | None], str, str | None, int, int, int | None, Tries]
+Drawn = tuple[int, int, tuple[str, str | None], str, str | None, int, int, int | None, int, Tries]
 RECORDS = st.lists(
     st.tuples(
         st.integers(0, SPAN_H * HOUR_NS - 1),
@@ -88,6 +95,7 @@ RECORDS = st.lists(
         st.integers(0, 200_000),
         st.integers(0, 20_000),
         st.none() | NANO,
+        st.just(0) | st.integers(1, 10**6),
         st.just([]) | st.lists(TRY, max_size=3),
     ),
     min_size=1,
@@ -107,7 +115,7 @@ def _refused(id: str, row: Drawn) -> UsageRecord:
 
 def _booked(id: str, row: Drawn) -> UsageRecord:
     """As the gateway books a request."""
-    at, took, (upstream, fleet), outcome, team, put_in, out, cost, tries = row
+    at, took, (upstream, fleet), outcome, team, put_in, out, cost, embedding, tries = row
     tokens, wasted = Tokens(put_in, 0, 0, out, 0), sum(each or 0 for _, _, each in tries)
     own = (cost or 0 if fleet is not None else 0) + sum(each or 0 for place, _, each in tries if place is not None)
     work = tuple(WastedWork(place, Tokens(count, 0, 0, count, 0)) for place, count, _ in tries if place is not None)
@@ -115,17 +123,19 @@ def _booked(id: str, row: Drawn) -> UsageRecord:
         work = (*work, WastedWork(fleet, tokens))
     return record(
         id, admitted_ns=T0 + at, duration_us=took, upstream=upstream, outcome=outcome, fleet=fleet, model="m", tokens=tokens,
-        tags={} if team is None else {"team": team}, cost=None if cost is None else cost + wasted, wasted_cost=wasted, provisional=own,
-        wasted_work=work,
+        tags={} if team is None else {"team": team}, cost=None if cost is None else cost + wasted + embedding, wasted_cost=wasted,
+        provisional=own, wasted_work=work, embedding_cost=embedding, counterfactual=cost,
     )  # fmt: skip
 
 
 def billed(rows: list[Drawn]) -> dict[str, int]:
     """What providers bill for each request. Of an answer at a provider's price that nobody knows, nothing is known."""
     found = {}
-    for number, (_, _, (_, fleet), outcome, _, _, _, cost, tries) in enumerate(rows):
+    for number, (_, _, (_, fleet), outcome, _, _, _, cost, embedding, tries) in enumerate(rows):
         if outcome != "refused" and (fleet is not None or cost is not None):
-            found[f"r{number}"] = (cost or 0 if fleet is None else 0) + sum(each or 0 for place, _, each in tries if place is None)
+            found[f"r{number}"] = (
+                embedding + (cost or 0 if fleet is None else 0) + sum(each or 0 for place, _, each in tries if place is None)
+            )
     return found
 
 
@@ -147,6 +157,13 @@ class Site:
             allocator = Allocator(self.settings, self.store, open_costs(url))
             while allocator.step(T0 + 4 * HOUR_NS):
                 pass
+
+    def charges(self, since: int, until: int, by: tuple[str, ...]) -> list[Charge]:
+        """The lines of a bill."""
+        with self.store.snapshot() as snapshot:
+            books = Books(self.settings, Ledger(snapshot, self.tail), T0 + SPAN_H * HOUR_NS, lambda fleet: None)
+            query = CostQuery(since_ns=since, until_ns=until, by=by)
+            return charges(books, query, statement(books, query, "proportional"))
 
     def statement(self, since: int, until: int, by: tuple[str, ...], rule: Rule, where: tuple[tuple[str, str], ...] = ()) -> Statement:
         with self.store.snapshot() as snapshot:
@@ -191,6 +208,25 @@ def test_rows_and_pots_are_all_bills(
         middle = (since + until) // 2
         parts = [site.statement(*part, by, rule).total for part in ((since, middle), (middle, until))]
         assert sum(parts) == borne.total
+
+
+@given(rows=RECORDS, window=st.tuples(MOMENT, MOMENT), by=st.sampled_from([(), ("team",), ("team", "model")]))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_embeddings_are_charged_once_and_to_whom_they_are_billed_by(
+    rows: list[Drawn], window: tuple[int, int], by: tuple[str, ...]
+) -> None:
+    found = records_of(rows)
+    since, until = (T0 + each for each in sorted(window))
+    with TemporaryDirectory() as folder:
+        site = Site(Path(folder), found, closed=True)
+        made = site.charges(since, until, by)
+        assert sum(each.usd for each in made) == bills(site, found, billed(rows), since, until)
+    embeddings = [each for each in made if each.meter == EMBEDDINGS]
+    assert {(each.line, each.upstream, each.model) for each in embeddings} <= {("api", "api", "embed")}
+    priced = [each for each in found if since <= each.admitted_ns < until and each.cost is not None]
+    assert sum(each.usd for each in embeddings) == sum(each.embedding_cost or 0 for each in priced)
+    assert sum(int(each.quantity or 0) for each in embeddings) == sum(bool(each.embedding_cost) for each in priced)
+    assert len({each.keys for each in embeddings}) == len(embeddings), "one line for each group"
 
 
 def site_of(folder: Path) -> Site:

@@ -310,7 +310,10 @@ def test_workers_hear_of_directives_and_keep_them_while_the_store_is_away(tmp_pa
             heard.append(len(directives))
             standing.hear(directives)
 
-        tasks = [asyncio.create_task(controller.run(path, stop)), asyncio.create_task(link.report(lambda: {"worker": "0"}, hear))]
+        tasks = [
+            asyncio.create_task(controller.run(path, stop)),
+            asyncio.create_task(link.report(lambda: {"worker": "0"}, hear, lambda policies: None)),
+        ]
         await until_asked_again()
         assert heard == [], "a controller that has not read the store yet says nothing"
         said = [directive(model="dear")]

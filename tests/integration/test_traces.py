@@ -15,7 +15,7 @@ from penstock.adapters.telemetry import open_traces
 from penstock.adapters.telemetry.otlp import OtlpTraces, exporter
 from penstock.adapters.telemetry.spans import spans_of
 from penstock.domain.dialects.tokens import Tokens
-from penstock.domain.ledger.record import Attempt, UsageRecord
+from penstock.domain.ledger.record import Attempt, CacheDecision, UsageRecord
 from penstock.ports.traces import TracesError
 from tests.engines.otlp_receiver import Receiver, attributes, otlp_receiver
 from tests.ledger_entries import ADMITTED_NS, RECORD, record
@@ -45,6 +45,22 @@ def sent(receiver: Receiver, *records: UsageRecord) -> list[Span]:
 
 def chat(id: str = "req_1", **fields: Any) -> UsageRecord:
     return record(id, requested_model="auto", model="small", upstream="api", **fields)
+
+
+def test_a_call_beside_a_request_is_a_child_of_its_span(receiver: Receiver) -> None:
+    shadow = {"purpose": "shadow", "parent": "req_1"}
+    caller = f"00-{CALLER[0]}-{CALLER[1]}-01"
+    found = sent(
+        receiver, chat("req_1"), chat("aside_1", **shadow, cost=5), chat("req_2", traceparent=caller),
+        chat("aside_2", purpose="vote", parent="req_2", traceparent=caller),
+    )  # fmt: skip
+    spans = {attributes(span)["penstock.request_id"]: span for span in found}
+    for request, aside in (("req_1", "aside_1"), ("req_2", "aside_2")):
+        assert spans[aside].parent_span_id == spans[request].span_id
+        assert spans[aside].trace_id == spans[request].trace_id
+    assert spans["req_1"].parent_span_id == b""
+    told = attributes(spans["aside_1"])
+    assert (told["penstock.purpose"], told["penstock.cost.nano_usd"]) == ("shadow", 5)
 
 
 def test_a_request_is_one_span_with_the_names_of_the_conventions(receiver: Receiver) -> None:
@@ -160,6 +176,18 @@ def test_operations(receiver: Receiver, endpoint: str, name: str) -> None:
     (span,) = sent(receiver, record("r", endpoint=endpoint, model="m", upstream="local"))
     assert span.name == name
     assert attributes(span)["gen_ai.provider.name"] == "local"
+
+
+def test_what_the_cache_made_of_a_request_stands_on_its_span(receiver: Receiver) -> None:
+    decision = CacheDecision(
+        verdict="probe", mode="learned", entry="e", similarity=0.97, risk=0.01, guards=("numbers",), embedding_us=4_000
+    )
+    looked, plain = sent(receiver, chat("a", cache_decision=decision, would_cache="semantic", embedding_cost=7), chat("b"))
+    found = attributes(looked)
+    assert (found["penstock.cache.verdict"], found["penstock.would_cache"]) == ("probe", "semantic")
+    assert (found["penstock.cache.similarity"], found["penstock.cache.embedding_time"]) == (0.97, 0.004)
+    assert (found["penstock.cache.guards"], found["penstock.embedding_cost.nano_usd"]) == (["numbers"], 7)
+    assert not any(name.startswith(("penstock.cache.", "penstock.would_cache", "penstock.embedding")) for name in attributes(plain))
 
 
 def test_the_same_request_is_the_same_span(receiver: Receiver) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.bootstrap.anomalies import open_anomalies
-from penstock.bootstrap.ledger import open_costs, open_documents, open_keys, open_reading
+from penstock.bootstrap.ledger import open_costs, open_documents, open_evidence, open_keys, open_reading
 from penstock.config.checks_server import metrics_keyed
 from penstock.config.secrets import reveal
 from penstock.config.settings import Settings
@@ -32,7 +32,7 @@ def open_papers(settings: Settings) -> "Papers":
     """What the console reads beside the ledger. Raises `StoreError`."""
     from penstock.console.context import Papers
 
-    return Papers(open_documents(settings), open_audit(settings), key_budgets(settings))
+    return Papers(open_documents(settings), open_audit(settings), key_budgets(settings), evidence=open_evidence(settings))
 
 
 def key_budgets(settings: Settings) -> "KeyBudgets":

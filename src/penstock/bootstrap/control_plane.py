@@ -6,19 +6,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from penstock.bootstrap.answers import open_feedback
 from penstock.bootstrap.audit import access_of, console_tables, open_papers
+from penstock.bootstrap.caching import wanting
 from penstock.bootstrap.chores import Duties, open_duties
 from penstock.bootstrap.ledger import open_reading, runs_of, usage_store
 from penstock.bootstrap.objectives import open_directives
 from penstock.bootstrap.prices import price_book, price_feed
 from penstock.bootstrap.processes import controller_socket, log, settle_memory, stop_on_signal
+from penstock.bootstrap.routing import open_route_feedback
 from penstock.bootstrap.spending import open_keeper
 from penstock.config.secrets import reveal
 from penstock.config.settings import Settings
 
 if TYPE_CHECKING:
-    from penstock.finops.controller import Controller
+    from penstock.console.app import Console
+    from penstock.console.context import Papers
+    from penstock.console.feedback import AnswerFeedback
+    from penstock.finops.controller import Controller, Pages
+    from penstock.ports.cache_truth import CacheTruth
     from penstock.ports.traces import Traces
+    from penstock.wire.message import Request
+    from penstock.wire.responder import Responder
 
 
 def run_controller(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -28,10 +39,18 @@ def run_controller(settings: Settings, environ: Mapping[str, str]) -> None:
     uvloop.run(_controller(settings, environ))
 
 
+def _papers(settings: Settings, environ: Mapping[str, str], truth: "CacheTruth | None") -> "Papers":
+    """What the console reads beside the ledger. What the semantic cache wants is looked for once, as workers do when they start."""
+    lacking = wanting(settings, environ)
+    off = None if lacking is None else ": ".join(filter(None, (str(lacking), lacking.hint)))
+    return msgspec.structs.replace(open_papers(settings), truth=truth, meaning_off=off)
+
+
 async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
     from penstock import __version__
     from penstock.adapters.journal.reader import JournalDirectory
     from penstock.console.app import Console
+    from penstock.console.feedback import AnswerFeedback
     from penstock.finops.controller import Controller
     from penstock.finops.live import Tail
     from penstock.finops.metrics import MetricsAggregator
@@ -53,15 +72,17 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
         tail=tail,
         chores=duties.chores,
         directives=open_directives(settings).standing if settings.slos else None,
+        policies=duties.routed.policies if duties.routed is not None else None,
         refuse_metrics=access.metrics_refused,
         observers=duties.observers,
     )
     console = Console(
         settings, lambda: open_reading(settings), lambda: price_book(settings), runs=runs,
         price_source=_price_source(settings), gauges=controller.gauges, tail=tail, access=access,
-        papers=open_papers(settings), log=log, posts=posts, reads=reads,
+        papers=_papers(settings, environ, duties.truth), log=log, posts=posts, reads=reads,
     )  # fmt: skip
-    controller.pages = console.answer
+    routed = None if duties.routed is None else open_route_feedback(settings, duties.routed.told)
+    controller.pages = _pages(console, AnswerFeedback(open_feedback(settings, duties.answers, routed), log))
     path = controller_socket(settings)
     Path(path).unlink(missing_ok=True)
     settle_memory()
@@ -72,6 +93,15 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
             traces.close()
         Path(path).unlink(missing_ok=True)
         gc.unfreeze()  # DuckDB's bindings complain of every object that the interpreter may not take down
+
+
+def _pages(console: "Console", feedback: "AnswerFeedback") -> "Pages":
+    """What callers say of answers has an address of its own; everything else is the console's."""
+
+    async def answer(request: "Request", responder: "Responder") -> None:
+        await (feedback if feedback.takes(request.path) else console).answer(request, responder)
+
+    return answer
 
 
 async def _run(settings: Settings, controller: "Controller", duties: "Duties", alive: Callable[[], set[str]], path: str) -> None:

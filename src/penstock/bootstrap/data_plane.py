@@ -4,10 +4,12 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from penstock.bootstrap.caching import open_cache
+from penstock.bootstrap.caching import open_cache, open_meaning
+from penstock.bootstrap.checking import open_checks
 from penstock.bootstrap.ledger import open_keys
 from penstock.bootstrap.prices import price_book
 from penstock.bootstrap.processes import controller_socket, log, settle_memory, stop_on_signal
+from penstock.bootstrap.routing import open_shadows
 from penstock.bootstrap.spending import open_spending
 from penstock.config.checks_spending import is_cap
 from penstock.config.secrets import reveal
@@ -71,6 +73,9 @@ def _gateway(settings: Settings, environ: Mapping[str, str], name: str) -> "Gate
         purses=spending.purses,
         caps=spending.caps,
         rates=spending.rates,
+        meaning=open_meaning(settings, environ, name, plugs, log),
+        checks=open_checks(settings, log),
+        shadows=open_shadows(settings, log),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from penstock.finops.sealing import Sealer
     from penstock.ports.cost_store import CostStore
     from penstock.ports.documents import Documents
+    from penstock.ports.evidence import EvidenceStore
     from penstock.ports.journal import JournalReader
     from penstock.ports.key_store import KeyStore
     from penstock.ports.usage_store import Snapshot, UsageStore
@@ -50,6 +51,13 @@ def open_documents(settings: Settings) -> "Documents":
     from penstock.adapters.stores import open_documents
 
     return open_documents(settings.server.store)
+
+
+def open_evidence(settings: Settings) -> "EvidenceStore":
+    """The evidence of what routing loses. Raises `StoreError`."""
+    from penstock.adapters.stores import open_evidence
+
+    return open_evidence(settings.server.store)
 
 
 def open_costs(settings: Settings) -> "CostStore":

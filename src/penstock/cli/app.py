@@ -14,6 +14,7 @@ from penstock.cli import (
     audit,
     bill,
     budget,
+    cache,
     check,
     close,
     cost,
@@ -26,6 +27,7 @@ from penstock.cli import (
     prices,
     reconcile,
     record,
+    route,
     schema,
     serve,
     showback,
@@ -33,6 +35,7 @@ from penstock.cli import (
 )
 from penstock.config.problems import ConfigError, nearest
 from penstock.domain.units import UnitError
+from penstock.ports.answer_store import AnswerStoreError
 from penstock.ports.journal import JournalError
 from penstock.ports.traces import TracesError
 from penstock.ports.usage_store import StoreError
@@ -45,6 +48,7 @@ COMMANDS = (
     serve,
     keys,
     audit,
+    cache,
     cost,
     explain,
     budget,
@@ -53,12 +57,16 @@ COMMANDS = (
     close,
     showback,
     slos,
+    route,
     anomalies,
     reconcile,
     record,
     deploy,
     schema,
 )
+
+EXPECTED = (ConfigError, output.CommandError, StoreError, JournalError, AnswerStoreError, TracesError, UnitError)
+"""errors that users can mend"""
 
 
 def application() -> typer.Typer:
@@ -98,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         # The reader has gone; keep the interpreter from complaining when it flushes stdout on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return output.FAILED
-    except (typer.TyperException, ConfigError, output.CommandError, StoreError, JournalError, TracesError, UnitError, OSError) as problem:
+    except (typer.TyperException, *EXPECTED, OSError) as problem:
         return report(problem)
 
 

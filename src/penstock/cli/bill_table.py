@@ -128,8 +128,9 @@ def _value(key: str, value: str | None) -> str:
 def _notes(bill: Bill) -> list[str]:
     coverage = bill.coverage
     notes = [f"idle:     {bill.idle}: {bill.idle_meaning}"]
-    if coverage.requests:
-        parts = [f"{percent(coverage.priced, coverage.requests)} of {coverage.requests:,} requests priced"]
+    if coverage.lines:
+        counted = f"{coverage.requests:,} requests" + (f" and {coverage.asides:,} calls beside them" if coverage.asides else "")
+        parts = [f"{percent(coverage.known_lines, coverage.lines)} of {counted} priced"]
         if coverage.estimated:
             parts.append(f"{coverage.estimated:,} of them estimated")
         parts += [f"{percent(known, coverage.requests)} have {key}" for key, known in coverage.tagged.items() if known < coverage.requests]

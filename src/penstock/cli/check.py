@@ -58,7 +58,8 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
     """What needs the world to be checked. What only keeps `serve` from starting is a warning here."""
     import msgspec
 
-    from penstock.cli import fleet_findings, surroundings, tag_findings
+    from penstock.cli import fleet_findings, routing_findings, surroundings, tag_findings
+    from penstock.config.checks_routing import unpriced_ladders
     from penstock.config.secrets import missing_secrets
 
     later = missing_secrets(settings, os.environ)
@@ -68,8 +69,9 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
     found += [*unpriced, *store, *surroundings.journal_problems(settings), *([] if store else surroundings.ledger_findings(settings))]
     found += [] if store else [*tag_findings.tag_findings(settings), *fleet_findings.fleet_findings(settings)]
     found += fleet_findings.mig_findings(settings)
+    found += [*unpriced_ladders(settings, sources), *routing_findings.callable_findings(settings)]
     found += [*surroundings.shared_problems(settings), *surroundings.telemetry_problems(settings), *surroundings.notify_problems(settings)]
-    found += surroundings.file_problems(settings)
+    found += [*surroundings.file_problems(settings), *_embedder_problems(settings)]
     facts: dict[str, Any] = {
         "upstreams": len(settings.upstreams),
         "models": len(settings.models),
@@ -85,6 +87,15 @@ def _around(settings: "Settings", online: bool) -> "tuple[list[Problem], dict[st
         unmetered, facts["meters"] = surroundings.meter_findings(settings, os.environ)
         found += [*unreachable, *unmetered]
     return found, facts
+
+
+def _embedder_problems(settings: "Settings") -> "list[Problem]":
+    """Whether the files of the embedder are there; without them `serve` starts, and answers nothing by meaning."""
+    from penstock.bootstrap.caching import ONLY_EXACT, lost_embedder
+    from penstock.config.problems import warning
+
+    lost = lost_embedder(settings, os.environ)
+    return [] if lost is None else [warning("cache.semantic.embedder", f"{ONLY_EXACT}: {lost}", lost.hint)]
 
 
 def _of_bill(bill: Path | None, facts: dict[str, Any]) -> "list[Problem]":

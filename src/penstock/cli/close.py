@@ -169,12 +169,12 @@ def _progress(settings: "Settings", span: "Window", quiet: bool) -> Iterator[Cal
     from rich.progress import Progress
 
     from penstock import bootstrap
-    from penstock.domain.ledger.measures import CostQuery
+    from penstock.domain.ledger.measures import CostQuery, lines
 
     with bootstrap.open_reading(settings) as (snapshot, _):
         sums = snapshot.sums(CostQuery(since_ns=span.since_ns, until_ns=span.until_ns))
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("reading the month's records", total=sum(each.requests + each.refused for _, each in sums))
+        task = bar.add_task("reading the month's records", total=sum(lines(each) + each.refused for _, each in sums))
         yield lambda records: bar.advance(task, records)
 
 

@@ -255,8 +255,9 @@ def _verdict(found: Figures, min_coverage: float | None, limit: int | None) -> i
         return PROBLEMS_FOUND
     share = report.coverage.priced_share
     if min_coverage is not None and share is not None and share < Decimal(str(min_coverage)):
+        beside = " and calls beside them" if report.coverage.asides else ""
         complain(
-            f"{report.coverage.known} of {report.coverage.requests} requests are priced, below the share of {min_coverage:g}",
+            f"{report.coverage.known_lines} of {report.coverage.lines} requests{beside} are priced, below the share of {min_coverage:g}",
             "give the unpriced models a price: `penstock check` names them",
         )
         return INCOMPLETE

@@ -12,6 +12,8 @@ from penstock.domain.ledger.measures import (
     cp1kt_usd,
     known_cost,
     known_counterfactual,
+    lines,
+    priced_lines,
     saved,
     tokens_of,
 )
@@ -38,6 +40,8 @@ class _Column(msgspec.Struct, frozen=True):
     cells: Callable[[Sequence[Sums], bool], list[str]]
     spare: int = 0
     wanted: Callable[[Sums], bool] = lambda total: True
+    seldom: bool = False
+    """not even in plain text, unless it is wanted"""
 
 
 def print_report(report: CostReport, file: TextIO, borne: Statement | None = None) -> None:
@@ -114,9 +118,14 @@ def _spending(measure: Callable[[Sums], int | None]) -> Callable[[Sequence[Sums]
     return cells
 
 
+def _is_partial(sums: Sums) -> bool:
+    """Some of what the group cost is known, and some is not."""
+    return 0 < priced_lines(sums) < lines(sums)
+
+
 def _costs(groups: Sequence[Sums], exact: bool) -> list[str]:
     cells = _spending(known_cost)(groups, exact)
-    partial = [0 < sums.priced < sums.requests for sums in groups]
+    partial = [_is_partial(sums) for sums in groups]
     return [cell + ("+" if some else " ") for cell, some in zip(cells, partial, strict=True)] if any(partial) else cells
 
 
@@ -127,6 +136,7 @@ _COLUMNS = (
     _Column("cache hits", _counts(lambda sums: sums.cache_hits), 5, lambda total: total.cache_hits > 0),
     _Column("input", _counts(lambda sums: tokens_of(sums).input), 4),
     _Column("output", _counts(lambda sums: tokens_of(sums).output), 4),
+    _Column("asides", _counts(lambda sums: sums.asides), 5, lambda total: total.asides > 0, seldom=True),
     _Column("cost USD", _costs),
     _Column("baseline USD", _spending(known_counterfactual), 3),
     _Column("saved USD", _spending(saved), 2),
@@ -146,7 +156,7 @@ def _borne(report: CostReport, borne: Statement | None) -> list[str] | None:
 def _fitting(report: CostReport, console: "Console", borne: list[str] | None) -> "Table":
     """The fullest table that the console has room for."""
     if not console.is_terminal:
-        return _table(report, _COLUMNS, None, borne)
+        return _table(report, [column for column in _COLUMNS if not column.seldom or column.wanted(report.total)], None, borne)
     wanted = [column for column in _COLUMNS if column.wanted(report.total)]
     unbounded = console.options.update(width=_PLAIN_WIDTH)
     for spare, longest in _FITS:
@@ -175,17 +185,21 @@ def _table(report: CostReport, columns: Sequence[_Column], longest: int | None, 
     measures = list(zip(*filled, strict=True))
     if report.query.by:
         for row, cells in zip(report.rows, measures, strict=False):
-            table.add_row(*_keys(row, longest), *cells)
+            table.add_row(*_keys(row, report.query.by, longest), *cells)
         table.add_section()
     blanks = [""] * (len(report.query.by) - 1)
     table.add_row("total", *blanks, *measures[-1], style="" if plain else "bold")
     return table
 
 
-def _keys(row: CostRow, longest: int | None) -> "list[Text]":
+def _word(key: str, value: str | None) -> str:
+    return "requests" if key == "purpose" and value is None else printable(value)
+
+
+def _keys(row: CostRow, by: Sequence[str], longest: int | None) -> "list[Text]":
     from rich.text import Text
 
-    cells = [Text(printable(value)) for value in row.keys]
+    cells = [Text(_word(key, value)) for key, value in zip(by, row.keys, strict=True)]
     for cell in cells:
         if longest is not None:
             cell.truncate(longest, overflow="ellipsis")
@@ -196,9 +210,10 @@ def _notes(report: CostReport) -> list[str]:
     query, coverage = report.query, report.coverage
     filters = "".join(f", {key}={printable(value)}" for key, value in query.where)
     notes = [f"window:   {report.label}, {_second(query.since_ns)} to {_second(query.until_ns)} ({report.timezone}){filters}"]
-    if not coverage.requests:
+    if not coverage.lines:
         return [*notes, "coverage: no request was answered"]
-    parts = [f"{percent(coverage.known, coverage.requests)} of {coverage.requests:,} requests priced"]
+    counted = f"{coverage.requests:,} requests" + (f" and {coverage.asides:,} calls beside them" if coverage.asides else "")
+    parts = [f"{percent(coverage.known_lines, coverage.lines)} of {counted} priced"]
     if coverage.unpriced_models:
         parts.append("unpriced: " + ", ".join(f"{printable(model)} ({count:,})" for model, count in coverage.unpriced_models[:5]))
     if coverage.estimated:
@@ -209,9 +224,10 @@ def _notes(report: CostReport) -> list[str]:
     if coverage.journal_tail:
         parts.append(f"{coverage.journal_tail:,} still on the journal")
     notes.append(f"coverage: {'; '.join(parts)}")
-    if any(0 < row.sums.priced < row.sums.requests for row in report.rows):
+    if any(_is_partial(row.sums) for row in report.rows):
         notes.append("          + marks a cost that leaves out unpriced requests")
-    notes.append(f"saved:    baseline less cost, over the {report.total.compared:,} requests where both are known")
+    beside = ", and less what was called beside requests" if coverage.asides else ""
+    notes.append(f"saved:    baseline less cost, over the {report.total.compared:,} requests where both are known{beside}")
     return [*notes, CP1KT_DEFINITION]
 
 

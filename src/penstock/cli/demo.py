@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from penstock.cli.demo_screen import Screen
     from penstock.config.settings import Settings
     from penstock.demo.player import Player
+    from penstock.demo.seeding import ByMeaning
     from penstock.demo.stage import Stage
     from penstock.finops.costs import CostReport
 
@@ -72,6 +73,7 @@ def demo(
 
     from penstock.demo.seeding import SeedError
     from penstock.demo.stage import StageError
+    from penstock.ports.answer_store import AnswerStoreError
 
     live = sys.stdout.isatty() and not json
     if cluster:
@@ -80,7 +82,7 @@ def demo(
         seconds = DEFAULT_SECONDS
     try:
         report, interrupted = asyncio.run(_run(Wishes(seconds, seed, requests, live, browse, quiet)))
-    except (StageError, SeedError) as error:
+    except (StageError, SeedError, AnswerStoreError) as error:
         raise CommandError(str(error), error.hint) from None
     if report is None:
         return INTERRUPTED
@@ -102,9 +104,11 @@ def _cluster(postgres: str, redis: str, seconds: float | None, json: bool, quiet
 async def _run(wishes: Wishes) -> "tuple[CostReport | None, bool]":
     """Plays until the time is over or somebody stops it; returns the last report (None: not even started) and whether it was stopped."""
     import asyncio
+    import os
     import time
 
     from penstock.bootstrap import controller_socket
+    from penstock.bootstrap.demonstrating import lacks_for_meaning
     from penstock.cli.cost import cost_figures
     from penstock.cli.demo_screen import Screen
     from penstock.config.load import load
@@ -114,7 +118,10 @@ async def _run(wishes: Wishes) -> "tuple[CostReport | None, bool]":
     stop = stop_signals()
     say("starting: thirty days of a fictional firm, a gateway, simulated engines ...", wishes.quiet)
     began_ns = time.time_ns()
-    with stage(wishes.seed, began_ns, wishes.requests) as scene:
+    lacking = lacks_for_meaning(os.environ)
+    if lacking is not None:
+        say(f"the demo shows no answers by meaning: {lacking}", wishes.quiet)
+    with stage(wishes.seed, began_ns, wishes.requests, lacking is None) as scene:
         settings = load(scene.config, {})
         seeded = await _seeded(wishes, scene, settings, began_ns, stop)
         if stop.is_set():
@@ -153,9 +160,25 @@ async def _seeded(wishes: Wishes, scene: "Stage", settings: "Settings", until_ns
 
         store = bootstrap.open_store(settings)
         try:
-            return await asyncio.to_thread(seed, task, store, wanted)
+            return await asyncio.to_thread(seed, task, store, wanted, _by_meaning(settings, wishes.quiet))
         finally:
             store.close()
+
+
+def _by_meaning(settings: "Settings", quiet: bool) -> "ByMeaning | None":
+    """The semantic cache of the history; None where it is off."""
+    import os
+    from functools import partial
+
+    from penstock.bootstrap.demonstrating import keep_log, meant
+    from penstock.demo import faq
+    from penstock.demo.questions import frequent
+    from penstock.demo.seeding import ByMeaning
+
+    if not settings.cache.semantic.enabled:
+        return None
+    asks, log = frequent(faq.topics()[0].asked[0]), partial(say, quiet=quiet)
+    return ByMeaning(partial(meant, settings, os.environ, asks, faq.texts(), log), partial(keep_log, settings, log=log))
 
 
 @contextmanager

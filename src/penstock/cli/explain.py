@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from penstock.domain.ledger.record import UsageRecord
+    from penstock.finops.caching.explaining import Why
     from penstock.finops.explain import Explanation, Line, Sum
+    from penstock.finops.explain_asides import Together
     from penstock.finops.explain_hours import HourShare
+    from penstock.finops.ledger import Ledger
 
 Step = tuple[str, list[str]]
 
@@ -39,8 +42,10 @@ def explain(
     from penstock import bootstrap
     from penstock.config.load import load
     from penstock.domain.units import format_usd
+    from penstock.finops.caching.explaining import why_cached
     from penstock.finops.explain import UnknownRequest, explanation_json, find_record
     from penstock.finops.explain import explain as explained
+    from penstock.finops.explain_asides import asides_json, together
     from penstock.finops.explain_hours import borne, hour_shares, shares_json
 
     settings = load(config, os.environ)
@@ -50,12 +55,13 @@ def explain(
         except UnknownRequest as problem:
             raise CommandError(str(problem), problem.hint) from None
         shares, kept = hour_shares(books, record), books.ledger.snapshot.costs.price_entries()
+        why, beside = why_cached(record, _source(books.ledger, record)), together(books, record, shares)
     explanation = explained(record, bootstrap.price_book(settings), kept)
     if json:
         hours = {"gpu_hours": shares_json(shares), "borne_usd": format_usd(borne(record, shares))}
-        print_json(explanation_json(explanation) | hours)
+        print_json(explanation_json(explanation) | hours | asides_json(beside))
     else:
-        _print(_steps(explanation, shares))
+        _print(_steps(explanation, shares, why, beside))
 
 
 def _print(steps: list[Step]) -> None:
@@ -69,21 +75,33 @@ def _print(steps: list[Step]) -> None:
             sys.stdout.write(f"{title if index == 0 else '':<{width}}{printable(line)}\n")
 
 
-def _steps(explanation: "Explanation", shares: "Sequence[HourShare]") -> list[Step]:
+def _source(ledger: "Ledger", record: "UsageRecord") -> "UsageRecord | None":
+    """The record that the answer in the cache was made for, where it is still known."""
+    entry = record.cache_decision.entry if record.cache_decision is not None else None
+    if entry is None:
+        return None
+    return ledger.snapshot.find(entry) or next((each for each in ledger.pending if each.id == entry), None)
+
+
+def _steps(explanation: "Explanation", shares: "Sequence[HourShare]", why: "Sequence[Why]", beside: "Together") -> list[Step]:
+    from penstock.finops.caching.explaining import source_words
     from penstock.finops.explain import reserved_words, steered_words
+    from penstock.finops.explain_asides import made_for
+    from penstock.finops.routing.explaining import why_routed
     from penstock.finops.window import iso
 
     record = explanation.record
     asked = f"{record.endpoint}, model {record.requested_model or 'unknown'}{', streamed' if record.streamed else ''}"
     return [
         ("request", [record.id, f"admitted {iso(record.admitted_ns)}"]),
+        *([("made for", [purpose])] if (purpose := made_for(record)) else []),
         (
             "who",
             [*(f"{name} = {value}" for name, value in sorted(record.tags.items())), f"key {record.key_id}" if record.key_id else "no key"],
         ),
         ("asked for", [asked]),
-        ("cache", [record.cache + (f", from request {record.cache_source}" if record.cache_source else "")]),
-        ("choice", _choice(record)),
+        ("cache", [record.cache + (f", from {source_words(record.cache_source)}" if record.cache_source else ""), *_why_lines(why)]),
+        ("choice", [*_choice(record), *_why_lines(why_routed(record))]),
         *([("steered", [steered])] if (steered := steered_words(record)) else []),
         ("attempts", _attempts(record)),
         ("answer", _answer(record)),
@@ -91,8 +109,36 @@ def _steps(explanation: "Explanation", shares: "Sequence[HourShare]") -> list[St
         ("cost", _cost(explanation)),
         *([("held", [held])] if (held := reserved_words(record)) else []),
         *([("GPU-hours", _hours(record, shares))] if shares else []),
-        ("baseline", _baseline(explanation)),
+        ("baseline", _baseline(explanation, beside)),
+        *([("beside", _asides(beside))] if beside.asides else []),
     ]
+
+
+def _asides(beside: "Together") -> list[str]:
+    """A line for each call made for the request that is not its answer, then what all came to with it."""
+    from penstock.finops.explain_asides import meaning
+
+    rows = [
+        (
+            each.record.purpose or "",
+            each.record.model or "unknown",
+            f"{each.record.tokens.input:,} in",
+            f"{each.record.tokens.output:,} out",
+            _usd(each.cost),
+            f"{each.record.outcome}, {each.record.id}",
+        )
+        for each in beside.asides
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    told = {each.record.purpose: f"{each.record.purpose}: {meaning(each.record)}" for each in beside.asides}
+    lacking = f", {beside.unknown} of {len(rows) + 1} unknown and left out" if beside.unknown else ""
+    return [*lines, *told.values(), f"{_usd(beside.total)} in all, the request included{lacking}"]
+
+
+def _why_lines(why: "Sequence[Why]") -> list[str]:
+    width = max((len(each.about) for each in why), default=0)
+    return [f"{each.about:<{width}}  {each.text}" for each in why]
 
 
 def _hours(record: "UsageRecord", shares: "Sequence[HourShare]") -> list[str]:
@@ -192,15 +238,13 @@ def _cost(explanation: "Explanation") -> list[str]:
     return [*_sum(explanation.cost), _usd(record.cost, f" ({record.cost_basis})"), explanation.cost_note]
 
 
-def _baseline(explanation: "Explanation") -> list[str]:
-    from penstock.finops.explain import saved_nano
-
+def _baseline(explanation: "Explanation", beside: "Together") -> list[str]:
     record = explanation.record
     if record.outcome == "refused":
         return [explanation.counterfactual_note]
     lines = [*_sum(explanation.counterfactual), _usd(record.counterfactual), explanation.counterfactual_note]
-    saved = saved_nano(record)
-    return lines if saved is None else [*lines, f"saved {_usd(saved)}"]
+    counted = ", calls beside it counted" if beside.asides else ""
+    return lines if beside.saved is None else [*lines, f"saved {_usd(beside.saved)}{counted}"]
 
 
 def _usd(nano_usd: int | None, basis: str = "") -> str:

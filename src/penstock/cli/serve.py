@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
 def serve(config: ConfigOption = CONFIG_FILE, quiet: QuietOption = False) -> None:
     """Run the gateway until Ctrl-C or SIGTERM; what is in flight is finished first."""
     from penstock.bootstrap import begin_sharing, log, open_store, open_traces
+    from penstock.cli.routing_findings import callable_findings, ladder_obstacles
     from penstock.config.checks import problems, serve_obstacles
     from penstock.config.load import load
     from penstock.config.problems import ConfigError
@@ -23,10 +24,10 @@ def serve(config: ConfigOption = CONFIG_FILE, quiet: QuietOption = False) -> Non
     from penstock.supervisor import StartError, Supervisor
 
     settings = load(config, os.environ)
-    for each in problems(settings):
+    for each in (*problems(settings), *callable_findings(settings)):
         if each.severity == "warning":
             complain(f"{each.where}: {each.text}", each.hint, "warning")
-    if obstacles := serve_obstacles(settings, os.environ):
+    if obstacles := serve_obstacles(settings, os.environ) or ladder_obstacles(settings):
         raise ConfigError(obstacles, str(config))
     open_store(settings).close()
     if (traces := open_traces(settings, os.environ)) is not None:

@@ -126,9 +126,10 @@ def _procurement(review: Showback) -> Iterator[tuple[str, ...]]:
 
 
 def _notes(review: Showback) -> Iterator[str]:
-    if review.requests:
+    if (share := review.priced_share) is not None:
         estimated = f", {review.estimated:,} of them estimated" if review.estimated else ""
-        yield f"coverage: {percent(review.priced / review.requests)} of {plural(review.requests, 'request')} priced{estimated}"
+        beside = f" and {plural(review.asides, 'call')} beside them" if review.asides else ""
+        yield f"coverage: {percent(share)} of {plural(review.requests, 'request')}{beside} priced{estimated}"
     else:
         yield "coverage: no request was answered"
     yield f"baseline: {review.baseline}"

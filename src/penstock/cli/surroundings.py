@@ -46,7 +46,7 @@ def price_findings(settings: Settings) -> tuple[list[Problem], dict[str, str]]:
 def ledger_findings(settings: Settings) -> list[Problem]:
     """Requests of the last 30 days that were answered without a price, by model and processing class. An absent ledger has none."""
     from penstock import bootstrap
-    from penstock.domain.ledger.measures import CostQuery
+    from penstock.domain.ledger.measures import CostQuery, unpriced_lines
     from penstock.finops.intake import pending
     from penstock.finops.ledger import Ledger
     from penstock.ports.journal import JournalError
@@ -61,8 +61,8 @@ def ledger_findings(settings: Settings) -> list[Problem]:
     except (StoreError, JournalError) as problem:
         return [warning("server.store", f"the ledger was not looked at: {problem}", problem.hint)]
     found = []
-    for (model, processing), sums in sorted(groups, key=lambda group: group[1].priced - group[1].requests):
-        if missing := sums.requests - sums.priced - sums.unbooked:
+    for (model, processing), sums in sorted(groups, key=lambda group: -unpriced_lines(group[1])):
+        if missing := unpriced_lines(sums):
             name, where = model or "unknown model", join("models", model) if model else "models"
             what = f"{missing:,} request{'s' * (missing != 1)} of `{name}`" + (f" of class `{processing}`" if processing else "")
             text = f"{what} answered unpriced in the last 30 days"

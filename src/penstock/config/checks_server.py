@@ -1,14 +1,19 @@
 """Whether the fixed sections hold together: server, auth, tags, cache, archive."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from penstock.config.problems import Problem, error, join, nearest, warning
 from penstock.config.settings import Server, Settings
+from penstock.domain.prices.config_price import PriceError
+from penstock.domain.prices.hardware import parse_amount
 
 DAY_S = 86_400
+_ANSWER_STORES = ("local://", "redis://", "rediss://", "postgresql://")
+_SEMANTIC_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers", "usearch")
 
 
 def problems(settings: Settings) -> Iterator[Problem]:
@@ -110,8 +115,39 @@ def _cache_problems(settings: Settings) -> Iterator[Problem]:
     if "tenant" not in settings.cache.scope:
         hint = 'add "tenant", unless all who call may see each other\'s answers'
         yield warning("cache.scope", "answers are replayed across tenants", hint)
-    if settings.cache.semantic.enabled:
-        yield error("cache.semantic.enabled", "the semantic cache is not built yet", "set enabled = false")
+    yield from _semantic_problems(settings)
+    for name, route in settings.routes.items():
+        if route.cache_ttl is not None and route.cache_ttl <= 0:
+            where = f"{join('routes', name)}.cache_ttl"
+            yield error(where, "an answer of no time is never replayed", 'set cache = "off", or write a time such as "1h"')
     exact = settings.cache.exact
     if exact.enabled and (exact.ttl <= 0 or exact.max_bytes <= 0):
         yield error("cache.exact", "a cache of no time or no bytes keeps nothing", "set enabled = false, or raise `ttl` and `max_bytes`")
+
+
+def _semantic_problems(settings: Settings) -> Iterator[Problem]:
+    """What is wrong with `[cache.semantic]` is told where it is on."""
+    semantic, where = settings.cache.semantic, "cache.semantic"
+    if not semantic.enabled:
+        return
+    if semantic.ttl <= 0 or semantic.max_bytes <= 0:
+        yield error(where, "a cache of no time or no bytes keeps nothing", "set enabled = false, or raise `ttl` and `max_bytes`")
+    if semantic.store != "auto" and not semantic.store.startswith(_ANSWER_STORES):
+        hint = "write `auto`, `redis://host:6379/0` or `postgresql://user@host/database`"
+        yield error(f"{where}.store", f"`{semantic.store}` is not a store that Penstock knows", hint)
+    if semantic.mode == "learned" and semantic.max_error == 0:
+        hint = 'raise max_error, or set mode = "zero-trust"'
+        yield warning(f"{where}.max_error", "no wrong answer is accepted, so none is given by meaning", hint)
+    model = settings.models.get(semantic.embedder)
+    upstream = settings.upstreams.get(model.upstream) if model is not None else None
+    if upstream is not None and upstream.kind == "anthropic":
+        hint = "name a model of an OpenAI-compatible upstream, or `minilm`"
+        yield error(f"{where}.embedder", f"the upstream of `{semantic.embedder}` makes no embeddings", hint)
+    if semantic.wrong_answer is not None:
+        try:
+            parse_amount(semantic.wrong_answer, f"{where}.wrong_answer")
+        except PriceError as problem:
+            yield error(f"{where}.wrong_answer", str(problem), "write an amount such as `0.50 USD`")
+    if lacking := [package for package in _SEMANTIC_PACKAGES if find_spec(package) is None]:
+        text = f"only the very same requests will be answered from the cache: {', '.join(lacking)} is not installed"
+        yield warning(f"{where}.enabled", text, "install the extra: `pip install 'penstock[semantic]'`")

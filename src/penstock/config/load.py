@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.config import overrides
+from penstock.config.caching import Cache
 from penstock.config.hardware import Fleet
 from penstock.config.problems import ConfigError, error
 from penstock.config.settings import Archive, Server, Settings, Tags, Upstream
@@ -69,7 +70,7 @@ def _toml(text: str, source: str | None) -> dict[str, Any]:
 
 
 def _spelled(settings: Settings) -> Settings:
-    tags, cache = settings.tags, settings.cache
+    tags, cache, replace = settings.tags, settings.cache, msgspec.structs.replace
     return msgspec.structs.replace(
         settings,
         tags=Tags(
@@ -77,8 +78,14 @@ def _spelled(settings: Settings) -> Settings:
             required=tuple(map(normal_tag, tags.required)),
             allowed={normal_tag(name): values for name, values in tags.allowed.items()},
         ),
-        cache=msgspec.structs.replace(cache, scope=tuple(map(normal_tag, cache.scope))),
+        cache=replace(cache, scope=tuple(map(normal_tag, cache.scope))),
+        routes={name: replace(route, by=tuple(map(normal_tag, route.by))) for name, route in settings.routes.items()},
+        checks={name: replace(check, where=_normal_keys(check.where)) for name, check in settings.checks.items()},
     )
+
+
+def _normal_keys(where: Mapping[str, str]) -> dict[str, str]:
+    return {normal_tag(name): value for name, value in where.items()}
 
 
 def absolute(settings: Settings, base: Path) -> Settings:
@@ -89,6 +96,7 @@ def absolute(settings: Settings, base: Path) -> Settings:
         upstreams={name: _upstream(each, base) for name, each in settings.upstreams.items()},
         fleets={name: _fleet(each, base) for name, each in settings.fleets.items()},
         archive=_archive(settings.archive, base),
+        cache=_cache(settings, base),
     )
 
 
@@ -102,6 +110,17 @@ def _server(server: Server, base: Path) -> Server:
 
 def _upstream(upstream: Upstream, base: Path) -> Upstream:
     return upstream if upstream.ca_file is None else msgspec.structs.replace(upstream, ca_file=str(base / upstream.ca_file))
+
+
+def _cache(settings: Settings, base: Path) -> Cache:
+    """An embedder with a slash is a directory, unless it is the name of a model or a name on the hub that no directory has."""
+    cache, name = settings.cache, settings.cache.semantic.embedder
+    if "/" not in name or name in settings.models:
+        return cache
+    place = base / Path(name).expanduser()
+    if len(Path(name).parts) == 2 and not name.startswith((".", "/", "~")) and not place.is_dir():
+        return cache
+    return msgspec.structs.replace(cache, semantic=msgspec.structs.replace(cache.semantic, embedder=str(place)))
 
 
 def _archive(archive: Archive, base: Path) -> Archive:

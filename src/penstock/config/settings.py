@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from penstock.config.caching import Cache
 from penstock.config.hardware import Fleet, OtherCost
+from penstock.config.routing import Check, Feature, Route, Rule, Tier
 from penstock.config.spending import Budget, Notify, Queue, RateLimit, Slo
-from penstock.config.tables import Condition, Fraction01, Positive, Secret, Table, doc
+from penstock.config.tables import Positive, Secret, Table, doc
 from penstock.domain.units import Duration, Size
 
 
@@ -187,59 +189,6 @@ class Model(Table, frozen=True):
     price: Annotated[TokenPrice | None, doc("Own price in USD per million tokens; goes before every other price.")] = None
 
 
-class Tier(Table, frozen=True):
-    """A quality and price class of models."""
-
-    model: Annotated[str, doc("Model of this tier.")]
-    complexity: Annotated[Condition | None, doc("Complexity scores (0 to 1) that the tier takes, such as `> 0.7`; unset: the rest.")] = None
-
-
-class Route(Table, frozen=True):
-    """A name that clients may ask for instead of a model."""
-
-    strategy: Annotated[
-        Literal["fixed", "by_complexity", "cascade", "gate", "learned"],
-        doc("How a tier is chosen: `fixed` takes the first, `by_complexity` goes by the request; the others are not built yet."),
-    ] = "fixed"
-    tiers: Annotated[tuple[str, ...], doc("Tiers to choose from, cheap to dear.")] = ()
-    fallback: Annotated[tuple[str, ...], doc("Tiers or models to try when the chosen one fails.")] = ()
-    cache: Annotated[Literal["on", "off"], doc("`off`: answers of this route are neither stored nor replayed.")] = "on"
-
-
-class Rule(Table, frozen=True):
-    """A hard constraint: calls with these tags may reach only these upstreams."""
-
-    where: Annotated[dict[str, str], doc("Tags that a request must carry for the rule to hold.")]
-    only: Annotated[tuple[str, ...], doc("Upstreams that may then see it.")]
-
-
-class ExactCache(Table, frozen=True):
-    """Answers replayed for the very same request."""
-
-    enabled: Annotated[bool, doc("Whether this layer is on.")] = True
-    ttl: Annotated[Duration, doc("How long an answer may be replayed.")] = Duration(86400)
-    max_bytes: Annotated[Size, doc("Memory of this layer, all workers together.")] = Size(64_000_000)
-
-
-class SemanticCache(Table, frozen=True):
-    """Answers replayed for requests that mean the same."""
-
-    enabled: Annotated[bool, doc("Whether this layer is on (not built yet).")] = False
-    max_error: Annotated[Fraction01, doc("Wrong answers that are accepted, as a share of requests.")] = 0.005
-    embedder: Annotated[str, doc("Embedder that compares requests.")] = "minilm"
-
-
-class Cache(Table, frozen=True):
-    """The layers of the cache and their partition."""
-
-    scope: Annotated[
-        tuple[str, ...],
-        doc("Partition of every layer: `tenant` (the key's tenant tag, else the key), or declared tags."),
-    ] = ("tenant",)
-    exact: Annotated[ExactCache, doc("Replays answers for the very same request.")] = ExactCache()
-    semantic: Annotated[SemanticCache, doc("Replays answers for requests that mean the same.")] = SemanticCache()
-
-
 class Telemetry(Table, frozen=True):
     """What is told to other observability systems, beside `/metrics`, and where the GPUs' own meters are read."""
 
@@ -304,6 +253,8 @@ class Settings(Table, frozen=True):
     models: Annotated[dict[str, Model], doc("Models by the names that clients use.")] = {}
     tiers: Annotated[dict[str, Tier], doc("Quality and price classes of models, cheap to dear.")] = {}
     routes: Annotated[dict[str, Route], doc("Names that clients may ask for instead of a model.")] = {}
+    checks: Annotated[dict[str, Check], doc("Tests that answers of cheap tiers must pass.")] = {}
+    features: Annotated[dict[str, Feature], doc("What features are worth, and how much they bear.")] = {}
     rules: Annotated[tuple[Rule, ...], doc("Hard constraints on where a request may go.")] = ()
     cache: Annotated[Cache, doc("The layers of the cache.")] = Cache()
     budgets: Annotated[tuple[Budget, ...], doc("Limits on spend.")] = ()

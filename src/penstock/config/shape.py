@@ -116,6 +116,10 @@ def _value_hint(raw: Any, kind: Any) -> str:
         return "put it in quotes"
     if str in map(bare, members(kind)) and not isinstance(raw, dict | list | str):
         return "put it in quotes"
+    if isinstance(raw, int | float):
+        for limit in metas(kind):
+            if limit.extra is not None and "hint" in limit.extra:
+                return str(limit.extra["hint"])
     return f"write {expected(kind)}"
 
 

@@ -22,7 +22,9 @@ from penstock.finops.ledger import Keys, Ledger
 from penstock.finops.metrics import Gauges
 from penstock.finops.window import iso
 from penstock.ports.audit_log import AuditLog
+from penstock.ports.cache_truth import CacheTruth, ScopeTruth
 from penstock.ports.documents import Documents
+from penstock.ports.evidence import EvidenceStore
 from penstock.ports.journal import JournalReader
 from penstock.ports.usage_store import Snapshot
 
@@ -67,6 +69,12 @@ class Papers(msgspec.Struct, frozen=True):
     documents: Documents
     audit: AuditLog
     keys: KeyBudgets
+    truth: CacheTruth | None = None
+    """how often the semantic cache is wrong; None: nothing measures it here"""
+    meaning_off: str | None = None
+    """why the semantic cache is off though the config asks for it"""
+    evidence: EvidenceStore | None = None
+    """what is measured of routes; None: nothing keeps it here"""
 
 
 class NotHere(Exception):
@@ -143,6 +151,11 @@ class Context:
         found = self.papers.keys.standings(self.books, own) if own else ()
         return tuple((each.as_budget(), standing) for each, standing in zip(own, found, strict=True))
 
+    @property
+    def cache_scopes(self) -> Sequence[ScopeTruth]:
+        """What is known of wrong answers of the cache, by scope."""
+        return () if self.papers.truth is None else self.papers.truth.scopes()
+
     def report(self, query: CostQuery) -> CostReport:
         """The sums of store and journal, by the function that `penstock cost` uses."""
         return cost_report(self.snapshot, self.ledger.pending, query, timezone=self.zone)
@@ -156,7 +169,7 @@ class Context:
         """The line at the foot of a page whose figures have this coverage."""
         return Standing(
             requests=coverage.requests,
-            priced_share=share(coverage.known, coverage.requests),
+            priced_share=share(coverage.known_lines, coverage.lines),
             estimated_share=share(coverage.estimated, coverage.priced),
             unpriced_models=coverage.unpriced_models[:5],
             newest_ns=coverage.latest_ns,

@@ -10,7 +10,7 @@ from penstock.console import words
 from penstock.console.context import Context, Sheet, View
 from penstock.console.periods import LAST, period_words, steps_of, windows
 from penstock.console.query import Address
-from penstock.domain.ledger.measures import CostQuery, cp1kt_usd, saved, tokens_of
+from penstock.domain.ledger.measures import CostQuery, cp1kt_usd, known_cost, lines, priced_lines, saved, tokens_of, unpriced_lines
 from penstock.domain.ledger.sharing import Rule
 from penstock.domain.units import format_usd
 from penstock.finops import statement as figures
@@ -132,7 +132,7 @@ def build(context: Context, address: Address) -> Costs:
     compared = earlier is not None and not in_time
     before = {row.keys: row for row in earlier.rows} if earlier is not None and compared else {}
     step = "hour" if address.window.until_ns - address.window.since_ns <= 3 * 86_400 * 10**9 else "day"
-    ranked = sorted((row for row in borne.rows if row.sums.requests or row.cost), key=_order(address, before))
+    ranked = sorted((row for row in borne.rows if lines(row.sums) or row.cost), key=_order(address, before))
     trends = _trends(context, address, rule, len(ranked), step)
     all_of_it = whole(borne)
     nothing = figures.Row(keys=())
@@ -209,15 +209,15 @@ def _row(row: figures.Row, by: Sequence[str], all_cost: int, before: figures.Row
         gpu_usd=format_usd(row.allocated.amount + row.allocated.wasted),
         waste_usd=format_usd(row.allocated.wasted),
         shared_usd=format_usd(row.shared),
-        cost_usd=format_usd(sums.cost) if sums.priced or not sums.requests else None,
+        cost_usd=format_usd(known_cost(sums)),
         cp1kt_usd=None if booked_rate is None else f"{booked_rate:f}",
         trend_usd=trend,
     )
 
 
 def _unpriced(row: figures.Row) -> int:
-    """Answered requests of which no cost is known: neither a price nor the rent of the fleet that they ran on."""
-    return row.sums.requests - row.sums.priced - (row.sums.unbooked if row.allocated.entries else 0)
+    """Answered requests and asides of which no cost is known: neither a price nor the rent of the fleet that they ran on."""
+    return unpriced_lines(row.sums) if row.allocated.entries else lines(row.sums) - priced_lines(row.sums)
 
 
 def _parts(row: figures.Row, rule: Rule) -> Iterator[Part]:
@@ -277,6 +277,11 @@ def _trends(context: Context, address: Address, rule: Rule, groups: int, step: s
     return {keys: tuple(format_usd(amounts.get(at, 0)) for at in steps) for keys, amounts in found.items()}
 
 
+def _named(key: str) -> str:
+    """What a group is called that has no value of a key."""
+    return "requests" if key == "purpose" else f"no {key}"
+
+
 def _answer(address: Address, rows: Sequence[Row], total: Row, began: bool) -> str:
     """The dearest row, the whole, and how that compares with the time before."""
     span = period_words(address)
@@ -290,7 +295,7 @@ def _answer(address: Address, rows: Sequence[Row], total: Row, began: bool) -> s
     if first is None or "day" in first.keys or "hour" in first.keys:
         told = f"{whole}, for {words.plural(total.requests, 'request')}."
     else:
-        name = " / ".join(f"no {key}" if value is None else value for key, value in first.keys.items())
+        name = " / ".join(_named(key) if value is None else value for key, value in first.keys.items())
         told = f"{words.quoted(name)} spends most: {words.usd(first.borne_usd)} of {whole} ({words.percent(first.share, 0)})."
     if began and total.change_usd is not None and total.before_usd is not None and Decimal(total.before_usd):
         more = "more" if Decimal(total.change_usd) >= 0 else "less"

@@ -57,16 +57,16 @@ def findings(context: Context, fleets: Sequence[FleetUse]) -> tuple[Finding, ...
     idle = [_idle(use) for use in unused(fleets)[:MOST]]
     cached = []
     for row in paying_cache(savings_by(context.ledger, msgspec.structs.replace(month, by=keys)))[:MOST]:
-        levers = {lever.name: lever.amount for lever in row.savings.levers}
-        share = levers["exact_cache"] / max(row.savings.counterfactual - levers["routing"] - levers["processing"], 1)
+        saved = row.savings.by_cache
+        share = saved / max(row.savings.list_cost, 1)
         cached.append(
             Finding(
                 kind="cache",
                 title=_name(row.keys, keys),
-                words=f"Replays from the cache saved {words.usd(format_usd(levers['exact_cache']))} in 30 days, "
+                words=f"Replays from the cache saved {words.usd(format_usd(saved))} in 30 days, "
                 f"{words.percent(share, 0)} of what its answers would have cost.",
                 brief=f"{_name(row.keys, keys)}: the cache pays",
-                amount_usd=format_usd(levers["exact_cache"]),
+                amount_usd=format_usd(saved),
                 first_day=None,
                 link=_link("/savings", keys, row.keys, by="model"),
                 rule=CACHE_RULE,

@@ -8,6 +8,7 @@ from penstock.console import words
 from penstock.console.context import Context, Sheet, View
 from penstock.console.periods import period_words, windows
 from penstock.console.query import Address
+from penstock.domain.ledger.measures import lines
 from penstock.domain.prices.schedule import DAY_NS
 from penstock.domain.units import format_usd
 from penstock.finops.fleets import FleetUse, fleet_use, fleets_json, steps_by
@@ -102,7 +103,7 @@ def sheet(view: Fleets, address: Address) -> Sheet:
 def _lines(context: Context, address: Address) -> tuple[Line, ...]:
     states = {state.name: state for state in upstream_states(context.gauges)}
     latencies = {keys[0]: latency for keys, latency in context.ledger.latencies(address.query("upstream"))}
-    requests = {keys[0]: sums.requests - sums.cache_hits for keys, sums in context.ledger.sums(address.query("upstream"))}
+    requests = {keys[0]: lines(sums) - sums.cache_hits for keys, sums in context.ledger.sums(address.query("upstream"))}
     found = []
     for name in context.settings.upstreams:
         state, latency = states.get(name), latencies.get(name)

@@ -8,29 +8,30 @@ from typing import Any
 from markupsafe import Markup
 
 from penstock.console import words
+from penstock.console.caching import error_figure, scope_rows
 from penstock.console.charts import Chart, day_chart
 from penstock.console.figures.columns import Series
 from penstock.console.figures.flow import Branch, flow
 from penstock.console.figures.levels import levels
 from penstock.console.figures.span import span
-from penstock.console.savings import SavingsView, drawn
+from penstock.console.savings import NAMES, SavingsView, branches, drawn
 from penstock.finops.savings import LeverName
 
 
 def savings_flow(view: SavingsView) -> Markup:
-    """From what the baseline would have cost to what was paid, a branch for every lever."""
+    """From what the baseline would have cost to what was paid, a branch for every lever; the layers of the cache are one."""
     places = words.places_of(view.counterfactual_usd)
-    branches = [
+    shown = [
         Branch(lever.name, float(lever.saved_usd), taken(lever.saved_usd, places), words.plural(lever.requests, "request"))
-        for lever in drawn(view)
+        for lever in branches(view)
     ]
     told = [f"{lever.name} {'took' if not lever.saved_usd.startswith('-') else 'put'} {words.usd(lever.saved_usd.lstrip('-'), places)} "
-            f"{'off' if not lever.saved_usd.startswith('-') else 'on'}" for lever in drawn(view)]  # fmt: skip
+            f"{'off' if not lever.saved_usd.startswith('-') else 'on'}" for lever in branches(view)]  # fmt: skip
     whole, paid = words.usd(view.counterfactual_usd, places), words.usd(view.paid_usd, places)
     where = f"on {words.join(list(view.baselines))}" if view.baselines else "with nothing replayed"
     return flow(
         float(view.counterfactual_usd),
-        branches,
+        shown,
         (whole, f"{where}, the baseline"),
         (paid, "paid"),
         f"{whole} on the baseline became {paid} paid",
@@ -40,14 +41,13 @@ def savings_flow(view: SavingsView) -> Markup:
 
 def savings_days(view: SavingsView) -> Chart:
     """What was paid each day, and what the levers saved on top of it; where a lever cost more that day, it shows nothing."""
-    kinds: dict[LeverName, str] = {"exact_cache": "w2", "routing": "w1", "processing": "w3"}
-    shown = {lever.lever: f"saved by {'the ' if lever.lever == 'exact_cache' else ''}{lever.name}" for lever in drawn(view)}
+    shown = {lever.lever for lever in drawn(view)}
+    cache = "exact cache" if len(branches(view)) == len(shown) else "cache"
+    saved: list[tuple[str, str, list[str]]] = [(f"saved by the {cache}", "w2", [group.cache_usd for group in view.days])]
+    others: tuple[tuple[LeverName, str], ...] = (("routing", "w1"), ("processing", "w3"))
+    saved += [(f"saved by {NAMES[name]}", kind, [group.levers_usd[name] for group in view.days]) for name, kind in others if name in shown]
     series = [Series("paid", "w4", [float(group.paid_usd) for group in view.days])]
-    series += [
-        Series(shown[name], kind, [max(0.0, float(group.levers_usd[name])) for group in view.days])
-        for name, kind in kinds.items()
-        if name in shown
-    ]
+    series += [Series(name, kind, [max(0.0, float(amount)) for amount in amounts]) for name, kind, amounts in saved]
     days = [str(group.keys["day"]) for group in view.days]
     return day_chart(
         days, series, "Paid and saved by day", f"{words.usd(view.paid_usd)} paid and {words.usd(view.saved_usd)} saved in all."
@@ -106,6 +106,9 @@ def readable(exact: str) -> str:
 
 
 GLOBALS = {
+    "error_figure": error_figure,
+    "caching_rows": scope_rows,
+    "savings_branches": branches,
     "drawn_levers": drawn,
     "readable": readable,
     "savings_flow": savings_flow,

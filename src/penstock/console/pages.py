@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.console import budgets, costs, fleet, live, request, requests, savings, today
+from penstock.console import budgets, costs, fleet, live, request, requests, routing, savings, today
 from penstock.console.context import Context, Sheet, View
 from penstock.console.query import Address
 from penstock.console.streams import Sources
@@ -55,6 +55,10 @@ PAGES = (
     Page(
         path="/savings", stem="/savings", name="Savings", title="What do we save?", template="savings.html",
         build=savings.build, sheet=savings.sheet, by=("feature",),
+    ),
+    Page(
+        path="/routing", stem="/routing", name="Routing", title="Are cheap answers good enough?", template="routing.html",
+        build=routing.build, sheet=routing.sheet, since=routing.SINCE,
     ),
     Page(
         path="/fleet", stem="/fleet", name="Fleet", title="Do we use what we rent?", template="fleet.html",

@@ -69,7 +69,7 @@ def money(total: Sums, days: Days, baseline: str | None, since: str) -> tuple[Re
             name="Cache hits",
             unit="share",
             value=share(total.cache_hits, total.requests),
-            beside=f"{words.count(total.cache_hits)} of {words.plural(total.requests, 'request')}",
+            beside=f"{words.count(total.cache_hits)} of {words.plural(total.requests, 'request')}" + _beyond(total),
             trend=days.cache_share,
             link=f"/costs?since={since}&by=cache",
         ),
@@ -135,6 +135,12 @@ def untagged(context: Context, day: CostQuery, total: Sums) -> Reading:
         kind="copper",
         link=f"/costs?since={iso(day.since_ns)}&by={worst}",
     )
+
+
+def _beyond(total: Sums) -> str:
+    """What the cache could have answered as well, had it not only watched or measured itself."""
+    more = total.would_normalised + total.would_semantic
+    return f"; {words.count(more)} more had an answer that was not served" if more else ""
 
 
 def _beside(daily: Sequence[str | None], what: str) -> str:

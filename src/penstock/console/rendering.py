@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from penstock.console import flows, words
+from penstock.console import flows, routing, words
 from penstock.console.budgets import shown
 from penstock.console.charts import spend_chart
 from penstock.console.costs import drill
@@ -55,6 +55,7 @@ def environment(address_of: Callable[[str], str]) -> Environment:
         "places_of": words.places_of,
         "drill": drill,
         **flows.GLOBALS,
+        **routing.GLOBALS,
     }
     return made
 

@@ -11,6 +11,8 @@ from penstock.console.query import Address
 from penstock.domain.ledger.record import REPLAYED, UsageRecord, billed_of
 from penstock.domain.prices.rates import CALL_PARTS
 from penstock.domain.units import format_usd
+from penstock.finops.caching.changing import PIN
+from penstock.finops.caching.explaining import why_cached
 from penstock.finops.costs import Coverage
 from penstock.finops.explain import (
     Explanation,
@@ -23,7 +25,9 @@ from penstock.finops.explain import (
     saved_nano,
     steered_words,
 )
+from penstock.finops.explain_asides import asides_json, meaning, together
 from penstock.finops.explain_hours import HourShare, borne, hour_shares, shares_json
+from penstock.finops.routing.explaining import why_routed
 
 CLASS_WORDS = {
     "uncached_input": "input",
@@ -68,6 +72,7 @@ class Decision(msgspec.Struct, frozen=True):
     step: str
     outcome: str
     link: str | None = None
+    link_words: str = "the request it came from"
 
 
 class One(View, frozen=True, kw_only=True):
@@ -78,6 +83,8 @@ class One(View, frozen=True, kw_only=True):
     """its share of each hour of a fleet that worked for it"""
     borne_usd: str | None
     """what it bears in the end: these shares in the place of what it was booked at for them"""
+    beside: dict[str, object]
+    """calls made for it that are not its answer, and what all came to with them"""
     admitted_ns: int
     spans: tuple[Span, ...]
     decisions: tuple[Decision, ...]
@@ -102,11 +109,20 @@ def build(context: Context, address: Address) -> One:
         request=explanation_json(explanation),
         gpu_hours=shares_json(shares),
         borne_usd=format_usd(borne(record, shares)),
+        beside=asides_json(together(context.books, record, shares)),
         admitted_ns=record.admitted_ns,
         spans=spans(record),
-        decisions=_decisions(record),
+        decisions=_decisions(record, _source(context, record)),
         class_words=CLASS_WORDS,
     )
+
+
+def _source(context: Context, record: UsageRecord) -> UsageRecord | None:
+    """The record that the answer in the cache was made for, where it is still known."""
+    entry = record.cache_decision.entry if record.cache_decision is not None else None
+    if entry is None:
+        return None
+    return context.snapshot.find(entry) or next((each for each in context.ledger.pending if each.id == entry), None)
 
 
 def _answer(record: UsageRecord, explanation: Explanation, shares: Sequence[HourShare]) -> str:
@@ -115,6 +131,8 @@ def _answer(record: UsageRecord, explanation: Explanation, shares: Sequence[Hour
         return f"It cost nothing: it was refused with status {record.status}, before any model was called."
     if record.cache in REPLAYED:
         instead = f" Made anew it would have cost {words.usd(format_usd(record.list_cost))}." if record.list_cost is not None else ""
+        if record.cost:
+            return f"It cost {words.usd(format_usd(record.cost))}, to find its answer in the cache.{instead}"
         return f"It cost nothing: its answer was replayed from the cache.{instead}"
     if shares:
         return _answer_of_hours(record, shares)
@@ -187,16 +205,22 @@ def spans(record: UsageRecord) -> tuple[Span, ...]:
     return (*found, Span(name="all of it", kind="w4", start_ms=0, end_ms=whole, note=f"{record.outcome}, status {record.status}"))
 
 
-def _decisions(record: UsageRecord) -> tuple[Decision, ...]:
+def _decisions(record: UsageRecord, source: UsageRecord | None) -> tuple[Decision, ...]:
     cached = {
         "exact": "answered by the cache: the very same request was answered before",
+        "normalised": "answered by the cache: the same question in the same words was answered before",
+        "semantic": "answered by the cache: a question that means the same was answered before",
         "miss": "looked up, not found",
         "bypass": "not asked",
     }.get(record.cache, record.cache)
-    found = [
+    of_request = record.cache_source is not None and not record.cache_source.startswith(PIN)
+    found = [] if record.purpose is None else [Decision("made as", f"{record.purpose}: {meaning(record)}", f"/requests/{record.parent}")]
+    found += [
         Decision("asked for", f"{record.requested_model or 'unknown'} on {record.endpoint}{', streamed' if record.streamed else ''}"),
-        Decision("cache", cached, f"/requests/{record.cache_source}" if record.cache_source else None),
+        Decision("cache", cached, f"/requests/{record.cache_source}" if of_request and source is None else None),
     ]
+    for about, text, request in why_cached(record, source):
+        found.append(Decision(about, text, f"/requests/{request}" if request is not None and source is not None else None))
     if record.complexity is not None:
         found.append(Decision("complexity", f"{record.complexity:.3f} of 1, from the text of the request"))
     if record.strategy is not None:
@@ -206,6 +230,8 @@ def _decisions(record: UsageRecord) -> tuple[Decision, ...]:
                 "route", f"by {record.strategy.replace('_', ' ')}{route}" if record.strategy != "by_complexity" else f"by complexity{route}"
             )
         )
+    for about, text, _ in why_routed(record):
+        found.append(Decision(about, text, "/routing" if about == "course" else None, "how this route fares"))
     if record.model is not None:
         tier = f", tier {record.tier}" if record.tier else ""
         version = f", version {record.model_version}" if record.model_version else ""

@@ -1,4 +1,7 @@
-"""Requests: the newest ones under any filters, page by page, as they come, or all of them as CSV."""
+"""Requests: the newest ones under any filters, page by page, as they come, or all of them as CSV.
+
+Calls beside requests are listed where a filter asks for a purpose; the CSV holds them too, so that its costs add up.
+"""
 
 import asyncio
 import os
@@ -15,13 +18,13 @@ from penstock.console.context import Context, View
 from penstock.console.periods import period_words, windows
 from penstock.console.query import Address, read_address
 from penstock.console.streams import Busy, Sources
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, lines
 from penstock.domain.ledger.record import REPLAYED, UsageRecord
 from penstock.domain.units import format_usd
 from penstock.finops.costs import QueryError
 from penstock.finops.intake import pending
 from penstock.finops.ledger import Ledger, Place, place
-from penstock.finops.request_rows import csv_piece, milliseconds
+from penstock.finops.request_rows import csv_piece, decided, embedding_usd, milliseconds
 from penstock.finops.window import iso
 from penstock.wire.message import Request
 from penstock.wire.responder import Responder
@@ -56,6 +59,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     status: int
     cache: str
+    cache_verdict: str | None
+    """what the semantic cache made of it; None: it was not asked"""
+    cache_similarity: float | None
+    """cosine of the nearest question"""
+    cache_risk: float | None
+    """probability that its answer is wrong here"""
+    would_cache: str | None
+    """the layer that had an answer, though a model made this one"""
     input_tokens: int
     output_tokens: int
     replayed: bool
@@ -63,7 +74,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     first_token_ms: float | None
     duration_ms: float
     cost_usd: str | None
+    embedding_usd: str | None
     estimated: bool
+    purpose: str | None
+    """of a call beside a request; None: it is a request"""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -79,7 +93,9 @@ class Requests(View, frozen=True, kw_only=True):
 
     rows: tuple[Row, ...]
     matching: int
-    """requests of the window that pass the filters, refused ones too"""
+    """requests of the window that pass the filters, refused ones too; calls beside requests where those are asked for"""
+    exported: int
+    """lines of the CSV"""
     choices: tuple[Choice, ...]
     older: str | None
     """address of the next page"""
@@ -97,15 +113,17 @@ def build(context: Context, address: Address) -> Requests:
     """The page from one reading. Raises `QueryError` for a place that does not exist."""
     after, live = _after(address), address.get("live") == "on"
     report = context.report(address.query())
-    found = context.ledger.newest(address.query(), PAGE + 1, after)
+    found = context.ledger.newest(_listed(address), PAGE + 1, after)
     rows = tuple(map(row, found[:PAGE]))
-    matching = report.total.requests + report.total.refused
+    exported = lines(report.total) + report.total.refused
+    matching = exported if _asks_for_asides(address) else exported - report.total.asides
     bare = _with(address)
     return Requests(
         answer=_answer(address, matching, report.total.refused, report.total.failed),
         standing=context.standing(report.coverage),
         rows=rows,
         matching=matching,
+        exported=exported,
         choices=_choices(context, address),
         older=_with(address, after=f"{found[PAGE - 1].admitted_ns}.{found[PAGE - 1].id}").link() if len(found) > PAGE else None,
         newest=bare.link() if after is not None else None,
@@ -120,6 +138,7 @@ def row(record: UsageRecord) -> Row:
     """A record as the list shows it; the tokens of a replay are those that were replayed."""
     replayed = record.cache in REPLAYED
     tokens = record.recalled if replayed else record.tokens
+    verdict, similarity, risk = decided(record.cache_decision)
     return Row(
         id=record.id,
         admitted=iso(record.admitted_ns),
@@ -132,24 +151,46 @@ def row(record: UsageRecord) -> Row:
         outcome=record.outcome,
         status=record.status,
         cache=record.cache,
+        cache_verdict=verdict,
+        cache_similarity=similarity,
+        cache_risk=risk,
+        would_cache=record.would_cache,
         input_tokens=tokens.input,
         output_tokens=tokens.output,
         replayed=replayed,
         first_token_ms=milliseconds(record.first_token_us),
         duration_ms=record.duration_us / 1000,
         cost_usd=format_usd(record.cost),
+        embedding_usd=embedding_usd(record),
         estimated=record.cost_basis == "estimated",
+        purpose=record.purpose,
     )
+
+
+def _asks_for_asides(address: Address) -> bool:
+    return any(key == "purpose" for key, _ in address.where)
+
+
+def _listed(address: Address) -> CostQuery:
+    return msgspec.structs.replace(address.query(), requests_alone=not _asks_for_asides(address))
 
 
 def _answer(address: Address, matching: int, refused: int, failed: int) -> str:
     if not matching:
         return f"Nothing: no request {'with these filters ' if address.where else ''}{period_words(address)}."
-    told = f"{words.plural(matching, 'request')} {period_words(address)}"
+    told = f"{_counted(address, matching)} {period_words(address)}"
     told += f" with {words.join([f'{key} {value}' for key, value in address.where])}" if address.where else ""
+    if _asks_for_asides(address):
+        return f"{told}."
     troubles = [words.plural(failed, "failed", "failed")] if failed else []
     troubles += [words.plural(refused, "was refused", "were refused")] if refused else []
     return f"{told}; {words.join(troubles)}." if troubles else f"{told}, none failed."
+
+
+def _counted(address: Address, number: int) -> str:
+    if _asks_for_asides(address):
+        return words.plural(number, "call beside a request", "calls beside requests")
+    return words.plural(number, "request")
 
 
 def _choices(context: Context, address: Address) -> tuple[Choice, ...]:

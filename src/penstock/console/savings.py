@@ -1,24 +1,33 @@
 """Savings: from what the baseline would have cost to what was paid, lever by lever, and by whom."""
 
+from decimal import Decimal
+
 import msgspec
 
 from penstock.console import words
+from penstock.console.caching import CachingView, caching_view
 from penstock.console.context import Context, Sheet, View
 from penstock.console.periods import period_words, steps_of, windows
 from penstock.console.query import Address
 from penstock.domain.units import usd
 from penstock.finops import savings as figures
+from penstock.finops.caching_value import caching_value
 from penstock.finops.costs import share
-from penstock.finops.savings import LeverName, SavingsRow
+from penstock.finops.savings import OF_THE_CACHE, LeverName, SavingsRow
 
 NAMES: dict[LeverName, str] = {
     "routing": "routing",
     "processing": "processing class",
     "exact_cache": "exact cache",
+    "normalised_cache": "normalised cache",
+    "semantic_cache": "semantic cache",
+    "embedding": "embeddings",
+    "asides": "calls beside",
     "wasted_tries": "tries in vain",
 }
 LEVERS = tuple(NAMES)
-SHOWN = 30
+ALWAYS: tuple[LeverName, ...] = ("routing", "exact_cache", "wasted_tries")
+"""levers that are shown even where they did nothing"""
 
 
 class LeverView(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +51,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     paid_usd: str
     saved_usd: str
     saved_share: float | None
+    cache_usd: str
+    """by all layers of the cache, less embeddings"""
     levers_usd: dict[str, str]
 
 
@@ -61,6 +72,9 @@ class SavingsView(View, frozen=True, kw_only=True):
     apart: int
     apart_cost_usd: str
     unpriced: int
+    asides_unpriced: int
+    """calls beside requests without a known cost"""
+    caching: CachingView
     groups: tuple[Group, ...]
     days: tuple[Group, ...]
     windows: tuple[tuple[str, str], ...]
@@ -74,7 +88,8 @@ def build(context: Context, address: Address) -> SavingsView:
     dearest = sorted(groups, key=lambda row: (-row.savings.saved, tuple(key or "" for key in row.keys)))
     by_day = {row.keys[0]: row for row in figures.savings_by(context.ledger, address.query("day"))}
     days = steps_of(max(address.window.since_ns, _first(context)), min(address.window.until_ns, context.now_ns), "day") if by_day else []
-    report = context.report(address.query())
+    report, semantic = context.report(address.query()), context.settings.cache.semantic
+    value = caching_value(context.ledger, address.query(), context.cache_scopes, semantic)
     return SavingsView(
         answer=_answer(address, found),
         standing=context.standing(report.coverage),
@@ -100,6 +115,8 @@ def build(context: Context, address: Address) -> SavingsView:
         apart=found.apart,
         apart_cost_usd=_usd(found.apart_cost),
         unpriced=found.unpriced,
+        asides_unpriced=found.asides_unpriced,
+        caching=caching_view(value, semantic, context.papers.meaning_off),
         groups=tuple(_group(row, address.by) for row in dearest),
         days=tuple(_group(by_day.get(day) or SavingsRow((day,), figures.of_groups(())), ("day",)) for day in days),
         windows=windows(context.now_ns, context.zone),
@@ -118,8 +135,26 @@ def sheet(view: SavingsView, address: Address) -> Sheet:
 
 
 def drawn(view: SavingsView) -> list[LeverView]:
-    """The levers that a figure shows: processing classes only where some request was of one."""
-    return [lever for lever in view.levers if lever.lever != "processing" or lever.requests]
+    """The levers that a table shows: those beside `ALWAYS` only where they touched some request."""
+    return [lever for lever in view.levers if lever.lever in ALWAYS or lever.requests]
+
+
+def branches(view: SavingsView) -> list[LeverView]:
+    """The levers that a figure has room for: all that the cache did as one, where it is more than replays of the very same."""
+    shown = drawn(view)
+    cache = [lever for lever in shown if lever.lever in OF_THE_CACHE]
+    if len(cache) == 1:
+        return shown
+    amount = sum((Decimal(lever.saved_usd) for lever in cache), Decimal(0))
+    whole = LeverView(
+        lever="cache",
+        name="cache",
+        saved_usd=f"{amount:f}",
+        share=None,
+        requests=sum(lever.requests for lever in cache if lever.lever != "embedding"),
+        meaning="",
+    )
+    return [whole if lever is cache[0] else lever for lever in shown if lever not in cache[1:]]
 
 
 def _group(row: SavingsRow, by: tuple[str, ...]) -> Group:
@@ -131,6 +166,7 @@ def _group(row: SavingsRow, by: tuple[str, ...]) -> Group:
         paid_usd=_usd(found.paid),
         saved_usd=_usd(found.saved),
         saved_share=share(found.saved, found.counterfactual),
+        cache_usd=_usd(found.by_cache),
         levers_usd={lever.name: _usd(lever.amount) for lever in found.levers},
     )
 

@@ -14,7 +14,7 @@ from penstock.console.plans import Plan, period_of, plan_of, since_of
 from penstock.console.query import Address
 from penstock.console.readings import Reading
 from penstock.domain.ledger.entries import HOUR_NS
-from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.domain.ledger.measures import CostQuery, Sums, known_cost, lines
 from penstock.domain.prices.schedule import DAY_NS
 from penstock.domain.units import format_usd
 from penstock.finops.budgets.status import BudgetStatus
@@ -191,9 +191,9 @@ def _mix(by_tier: dict[str | None, Sums], total: Sums, order: list[str]) -> tupl
             tier,
             sums.requests,
             share(sums.requests, total.requests),
-            format_usd(sums.cost) if sums.priced else None,
+            format_usd(known_cost(sums)),
             share(sums.cost, total.cost),
         )
         for tier, sums in sorted(by_tier.items(), key=lambda item: place(item[0]))
-        if sums.requests
+        if lines(sums)
     )

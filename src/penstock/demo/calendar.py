@@ -12,8 +12,12 @@ OUTAGE_DAY, OUTAGE_HOURS = 9, range(13, 15)
 """the medium model answers badly, and its traffic falls back"""
 PRICE_DAY = 12
 """the large model becomes cheaper"""
-VERSION_DAY = 17
+VERSION_DAY = 6
 """the medium model gets a new version"""
+MEASURED_DAY, LEARNED_DAY = VERSION_DAY, 15
+"""the route `careful` begins to be shadowed, and goes by what that has taught"""
+CACHE_DAY = 14
+"""the cache begins to answer customers by meaning"""
 RUNAWAY_DAY, RUNAWAY_FROM_HOUR, RUNAWAY_HOURS = 23, 14, 21
 """an agent loops, until somebody looks on the next morning"""
 

@@ -6,7 +6,8 @@ import msgspec
 
 Rhythm = Literal["customers", "office", "night"]
 SMALL, MEDIUM, LARGE = "brook-14b", "river-2", "ocean-3"
-AUTO = "auto"
+AUTO, CAREFUL = "auto", "careful"
+"""routes"""
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +21,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     rhythm: Rhythm
     asks: str = AUTO
     mix: tuple[float, float, float] = (1, 0, 0)
-    """parts of small, medium and large among what `auto` chooses"""
+    """parts of small, medium and large among what is chosen by complexity"""
     input: int
     output: int
     reasoning: int = 0
@@ -47,7 +48,7 @@ FEATURES = (
         reread=0.25, repeated=0.44, streamed=0.9, users=("web", "app", "kiosk"),
     ),
     Feature(
-        team="support", name="triage", share=16, rhythm="customers", asks=SMALL, input=2_400, output=9, spread=0.50, reread=0.30,
+        team="support", name="triage", share=16, rhythm="customers", asks=CAREFUL, input=2_400, output=9, spread=0.50, reread=0.30,
         repeated=0.06, users=("mailroom",),
     ),
     Feature(
@@ -55,8 +56,8 @@ FEATURES = (
         repeated=0.03, streamed=0.4, users=("amira", "bruno", "celia", "dov", "edith", "farid"),
     ),
     Feature(
-        team="search", name="documents", share=14, rhythm="office", mix=(0.45, 0.37, 0.18), input=16_500, output=340, spread=0.50,
-        reread=0.15, repeated=0.11, streamed=0.5,
+        team="search", name="documents", share=14, rhythm="office", asks=CAREFUL, mix=(0.45, 0.37, 0.18), input=16_500, output=340,
+        spread=0.50, reread=0.15, repeated=0.11, streamed=0.5,
         users=("gita", "hugo", "ines", "jonas", "karin", "leo", "mara", "nils", "olga", "pavel", "rosa", "sten"),
     ),
     Feature(
@@ -68,8 +69,8 @@ FEATURES = (
         spread=0.75, reread=0.55, streamed=0.7, users=("svc-refactor", "tariq", "ulla", "viktor", "wanda", "xenia", "yusuf", "zora"),
     ),
     Feature(
-        team="engineering", name="hydraulics", share=2.6, rhythm="office", mix=(0, 0.20, 0.80), input=9_000, output=1_900, reasoning=4_200,
-        spread=0.60, streamed=0.6, users=("anton", "birgit", "cyril", "dana"),
+        team="engineering", name="hydraulics", share=2.6, rhythm="office", asks=CAREFUL, mix=(0, 0.20, 0.80), input=9_000, output=1_900,
+        reasoning=4_200, spread=0.60, streamed=0.6, users=("anton", "birgit", "cyril", "dana"),
     ),
     Feature(
         team="planning", name="forecast", share=2.0, rhythm="office", mix=(0, 0.15, 0.85), input=44_000, output=2_600, reasoning=6_500,

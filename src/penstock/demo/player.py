@@ -84,6 +84,7 @@ class Player:
         if call.streamed:
             body = body | {"stream": True, "stream_options": {"include_usage": True}}
         content = orjson.dumps(body)
-        tags = "".join(f"penstock-tag-{name}: {value}\r\n" for name, value in call.tags.items())
+        wish = "" if call.by_meaning else "penstock-cache: exact\r\n"
+        tags = wish + "".join(f"penstock-tag-{name}: {value}\r\n" for name, value in call.tags.items())
         head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n"
         return head % (self._host, tags.encode(), len(content)) + content

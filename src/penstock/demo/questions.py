@@ -1,6 +1,7 @@
 """What the firm's applications ask live: calls without end, with the tags that its history has. The same seed, the same traffic.
 
-About six calls in ten are easy questions, and a quarter to a third of all calls ask exactly what was asked before.
+About two calls in three are easy questions, and a quarter to a third of all calls ask exactly what was asked before. Every third call is
+one of the chat's frequent questions, mostly in words in which nobody has asked it before.
 """
 
 import random
@@ -10,10 +11,15 @@ from typing import Any
 
 import msgspec
 
-from penstock.demo.firm import AUTO, FEATURES, UNTAGGED, Feature
+from penstock.demo.faq import pick, topics
+from penstock.demo.firm import AUTO, CAREFUL, FEATURES, UNTAGGED, Feature, feature
+from penstock.demo.lookups import DIAMETERS, TICKETS
 
 CALLS_PER_SECOND = 3.0
-REPEATED = 0.28
+FREQUENT = 0.33
+ANEW = 0.5
+"""part of the frequent questions that are asked in other words than in the history"""
+REPEATED = 0.3
 REMEMBERED = 60
 """a repeat is one of that many latest calls"""
 _HOUSE = (
@@ -29,6 +35,8 @@ class Call(msgspec.Struct, frozen=True):
     body: dict[str, Any]
     streamed: bool
     after_s: float
+    by_meaning: bool = False
+    """whether it may be answered from the cache by another request than the very same"""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -60,14 +68,7 @@ SCRIPTS = {
             "Label this ticket: {}",
             "Classify the ticket: {}",
         ),
-        (
-            "brown water since this morning",
-            "my bill doubled",
-            "wet patch on the pavement",
-            "please change my name",
-            "no pressure upstairs",
-            "smell of chlorine",
-        ),
+        tuple(ticket.asked for ticket in TICKETS),
         12,
     ),
     "letters": Script(
@@ -89,7 +90,7 @@ SCRIPTS = {
             "Compare what the two inspection reports say about {} and explain the difference.",
         ),
         ("lead", "nitrate", "turbidity", "manganese", "a hydrant permit", "a new connection", "trade effluent"),
-        110,
+        400,
     ),
     "tagging": Script(
         "Tag the document with up to three topics. Answer with JSON.",
@@ -119,7 +120,7 @@ SCRIPTS = {
             "Analyse the water hammer of a {} mm main when a valve closes in 2 s: derive the surge equation, evaluate it for 900 "
             "m, and recommend a closing time.",
         ),
-        ("110", "160", "225", "315", "400"),
+        DIAMETERS,
         300,
     ),
     "forecast": Script(
@@ -152,6 +153,15 @@ SCRIPTS = {
 }
 
 
+_CHAT = SCRIPTS["chat"]
+
+
+def frequent(question: str) -> dict[str, Any]:
+    """The body of a call that asks a frequent question: the first turn in the chat window."""
+    messages = [{"role": "system", "content": _CHAT.system}, {"role": "user", "content": question}]
+    return {"model": AUTO, "messages": messages, "max_tokens": _CHAT.max_tokens}
+
+
 def calls(seed: int) -> Iterator[Call]:
     """The firm's calls without end, at about `CALLS_PER_SECOND` when each `after_s` is waited for."""
     rng = random.Random(seed)  # noqa: S311  traffic, not secrets
@@ -161,12 +171,16 @@ def calls(seed: int) -> Iterator[Call]:
     number = 0
     while True:
         pause = min(rng.expovariate(CALLS_PER_SECOND), 4 / CALLS_PER_SECOND)
+        if rng.random() < FREQUENT:
+            yield _frequent(pause, rng)
+            continue
         if past and rng.random() < REPEATED:
             yield msgspec.structs.replace(rng.choice(past), streamed=rng.random() < 0.5, after_s=pause)
             continue
         number += 1
         call = _fresh(rng.choices(features, shares)[0], number, pause, rng)
-        past = [*past[1 - REMEMBERED :], call]
+        if call.body["model"] != CAREFUL:  # where to ask again at once is to complain
+            past = [*past[1 - REMEMBERED :], call]
         yield call
 
 
@@ -175,15 +189,27 @@ def _live_share(feature: Feature) -> float:
     return sqrt(feature.share)
 
 
+def _frequent(pause: float, rng: random.Random) -> Call:
+    topic = topics()[pick(rng)]
+    question = rng.choice(topic.live if rng.random() < ANEW else topic.asked)
+    chat = feature("chat")
+    return Call(rng.choice(chat.tags()), frequent(question), rng.random() < chat.streamed, pause, by_meaning=True)
+
+
 def _fresh(feature: Feature, number: int, pause: float, rng: random.Random) -> Call:
-    """A call that was not made before: its case number sees to that."""
+    """A call that was not made before: its case number sees to that. In the chat window it goes on from what was said."""
     script = SCRIPTS[feature.name]
     question = rng.choice(script.questions).replace("{}", rng.choice(script.blanks))
-    system = [{"role": "system", "content": script.system}] if script.system else []
+    said = [{"role": "system", "content": script.system}] if script.system else []
+    by_meaning = script is _CHAT
+    if by_meaning:
+        said += [{"role": "user", "content": f"This is about case {number}."}, {"role": "assistant", "content": "I see it. What is it?"}]
+    else:
+        question += f" (case {number})"
     body = {
-        "model": AUTO,
-        "messages": [*system, {"role": "user", "content": f"{question} (case {number})"}],
+        "model": CAREFUL if feature.asks == CAREFUL else AUTO,
+        "messages": [*said, {"role": "user", "content": question}],
         "max_tokens": script.max_tokens,
     }
     tags = rng.choice(feature.tags())
-    return Call(tags, body, rng.random() < feature.streamed, pause)
+    return Call(tags, body, rng.random() < feature.streamed, pause, by_meaning)

@@ -1,11 +1,14 @@
 """The demo's `penstock.toml` and its dated prices. Models, prices and the firm are invented; what runs on them is real."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
+from penstock.demo import faq, lookups
 from penstock.demo.calendar import DAYS, PRICE_DAY, Calendar
+from penstock.demo.lookups import SKILLS
 
-CONFIG_FILE, PRICES_FILE = "penstock.toml", "prices.toml"
+CONFIG_FILE, PRICES_FILE, ANSWERS_FILE = "penstock.toml", "prices.toml", "answers.toml"
 MEDIUM_VERSIONS = ("2.0", "2.1")
 """before and after the calendar's VERSION_DAY"""
 
@@ -22,11 +25,17 @@ prices   = "{prices}"
 
 [upstreams.own-gpu]
 kind = "simulated"
-simulated = {{ decode_step_ms = 6, answer_tokens = [24, 120], seed = {seed} }}
+simulated = {{ decode_step_ms = 6, answer_tokens = [24, 120], seed = {seed}, answers = {answers}, skill = {small} }}
 
 [upstreams.api]
 kind = "simulated"
-simulated = {{ decode_step_ms = 10, answer_tokens = [60, 300], seed = {seed} }}
+
+[upstreams.api.simulated]
+decode_step_ms = 10
+answer_tokens  = [60, 300]
+seed           = {seed}
+answers        = {answers}
+skill          = {{ river-2 = {medium}, ocean-3 = {large} }}
 
 [upstreams.trial]
 kind = "simulated"
@@ -93,6 +102,19 @@ strategy = "by_complexity"
 tiers    = ["small", "medium", "large"]
 fallback = ["large"]
 
+[routes.careful]                          # questions with one right answer
+strategy      = "learned"
+tiers         = ["small", "medium", "large"]
+fallback      = ["large"]
+error_budget  = 0.03
+shadow        = 0.05
+shadow_budget = "{shadow_usd} USD / day"
+
+[features]                                # what they are worth beside each other, and what they bear
+triage     = {{ value = 3 }}
+documents  = {{ value = 5 }}
+hydraulics = {{ value = 4, error_budget = 0.01 }}
+
 [[slos]]                                  # says what it would do, and does nothing
 name    = "cheap chat"
 metric  = "cp1kt"
@@ -101,6 +123,14 @@ target  = "<= 0.0018 USD"
 window  = "6h"
 respond = ["shift_traffic:medium"]
 dry_run = true
+"""
+
+BY_MEANING = """
+[cache.semantic]                          # of the chat alone: the other applications send `penstock-cache: exact`
+enabled      = true
+mode         = "learned"
+max_error    = 0.005
+wrong_answer = "0.50 USD"
 """
 
 BUDGET = """
@@ -113,9 +143,13 @@ alert_at = [50, 80, 95, "forecast"]
 """
 CAPPED = "search"
 """whose budget is a hard cap"""
-BUDGETS = (("Northwater", 20_000), ("engineering", 9_000), ("planning", 4_600), ("support", 2_400), (CAPPED, 1_400))
+BUDGETS = (("Northwater", 20_000), ("engineering", 9_000), ("planning", 4_600), ("support", 2_400), (CAPPED, 1_800))
 """whose, and USD a month for `FULL` requests in thirty days; the first is for all, and is told `AT_REST` more"""
 FULL = 310_000
+SHADOW_USD = 25
+"""a day, at most"""
+LEAST_USD = 20
+"""a month, however small the history"""
 AT_REST = 4_000
 """USD a month for hardware that is rented and not at work, whatever the traffic; it comes to a little more"""
 
@@ -147,16 +181,22 @@ output       = 25.00
 """
 
 
-def write(directory: Path, listen: str, seed: int, until_ns: int, requests: int = FULL) -> Path:
-    """Both files, with the price change where the calendar that ends at `until_ns` has it and budgets for that many requests.
+def write(directory: Path, listen: str, seed: int, until_ns: int, requests: int = FULL, *, by_meaning: bool = False) -> Path:
+    """All files, with the price change where the calendar that ends at `until_ns` has it and budgets for that many requests.
 
-    Returns the config's path.
+    `by_meaning`: with the semantic cache. Returns the config's path.
     """
     calendar = Calendar(until_ns)
-    tables = CONFIG.format(listen=listen, prices=PRICES_FILE, seed=seed, medium_version=MEDIUM_VERSIONS[1])
+    answers = directory / ANSWERS_FILE
+    answers.write_text(faq.file() + lookups.file(), "utf-8")
+    tables = CONFIG.format(
+        listen=listen, prices=PRICES_FILE, seed=seed, medium_version=MEDIUM_VERSIONS[1], answers=json.dumps(str(answers.absolute())),
+        shadow_usd=SHADOW_USD, **SKILLS,
+    )  # fmt: skip
+    tables += BY_MEANING if by_meaning else ""
     for index, (name, usd) in enumerate(BUDGETS):
         where = f'{{ team = "{name}" }}' if index else "{}"
-        limit = max(usd * requests // FULL // 10 * 10, 10) + (0 if index else AT_REST)
+        limit = max(usd * requests // FULL // 10 * 10, LEAST_USD) + (0 if index else AT_REST)
         tables += BUDGET.format(name=name, where=where, usd=limit, at_limit="refuse" if name == CAPPED else "alert")
     config = directory / CONFIG_FILE
     config.write_text(tables)

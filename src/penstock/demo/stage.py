@@ -103,14 +103,14 @@ class Kept:
 class Stage(Kept):
     """Where everything stands while the demo runs. The address is ours from the start; `open` starts the gateway on it."""
 
-    def __init__(self, seed: int, until_ns: int, requests: int) -> None:
+    def __init__(self, seed: int, until_ns: int, requests: int, by_meaning: bool) -> None:
         super().__init__()
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind((HOST, 0))
         self.host = HOST
         self.port: int = self._reserved.getsockname()[1]
-        self.config = scenery.write(self.directory, f"{HOST}:{self.port}", seed, until_ns, requests)
+        self.config = scenery.write(self.directory, f"{HOST}:{self.port}", seed, until_ns, requests, by_meaning=by_meaning)
 
     @property
     def address(self) -> str:
@@ -130,9 +130,9 @@ class Stage(Kept):
 
 
 @contextmanager
-def stage(seed: int, until_ns: int, requests: int) -> Iterator[Stage]:
-    """Sets the stage and clears it: the gateway and its children have ended, the directory is removed."""
-    scene = Stage(seed, until_ns, requests)
+def stage(seed: int, until_ns: int, requests: int, by_meaning: bool = False) -> Iterator[Stage]:
+    """Sets the stage and clears it: the gateway and its children have ended, the directory is removed. `by_meaning`: with that cache."""
+    scene = Stage(seed, until_ns, requests, by_meaning)
     try:
         yield scene
     finally:

@@ -44,6 +44,8 @@ def rows(seen: Selection, over: Selection, by: str, tags: tuple[str, ...]) -> tu
     return (
         Row("Money", (*_totals(over), *_money(seen, by), *_by_tag(seen, tags))),
         Row("Service", _service(seen)),
+        Row("Answers from the cache", (*_cache(seen), *_kept(seen, over))),
+        Row("Routing", _routing(seen, over)),
         Row("Health", _health(seen, over)),
     )
 
@@ -161,10 +163,6 @@ def _service(x: Selection) -> tuple[Panel, ...]:
             queries=(Query(_mix(x, m.REQUESTS, "tier"), "{{tier}}"),),
         ),
         Panel(
-            title="Cache", says="Share of answers by what the cache did.", unit="percentunit", stacked=True,
-            queries=(Query(_mix(x, m.CACHE_ANSWERS, "cache"), "{{cache}}"),),
-        ),
-        Panel(
             title="Tokens per second", says="Processed by models, in disjoint classes.", unit="cps", stacked=True,
             queries=(Query(x.rate(m.TOKENS_TOTAL, by=("token_class",)), "{{token_class}}"),),
         ),
@@ -183,13 +181,138 @@ def _service(x: Selection) -> tuple[Panel, ...]:
             title="Circuits open", says="Workers that leave a failing replica alone.", unit="short", alarm=1,
             queries=(Query(f"sum by (upstream, replica) ({x.series(m.CIRCUIT_OPEN)})", "{{upstream}} {{replica}}"),),
         ),
+    )  # fmt: skip
+
+
+def _cache(x: Selection) -> tuple[Panel, ...]:
+    wrong, by_risk, promised = x.series(m.CACHE_WRONG), x.series(m.CACHE_EXPECTED), x.series(m.CACHE_PROMISED)
+    return (
         Panel(
-            title="Memory of the cache", says="Of the exact cache, all workers together.", unit="bytes", width=4,
-            queries=(Query(f"sum({x.series(m.CACHE_BYTES)})", "bytes"),),
+            title="Cache", says="Share of answers by what the cache did.", unit="percentunit", stacked=True,
+            queries=(Query(_mix(x, m.CACHE_ANSWERS, "cache"), "{{cache}}"),),
         ),
         Panel(
-            title="Answers in the cache", says="Of the exact cache, all workers together.", unit="short", width=4,
-            queries=(Query(f"sum({x.series(m.CACHE_ENTRIES)})", "answers"),),
+            title="Avoided per hour", says="What answers from the cache would have cost, by layer; and what looking for them costs.",
+            unit="currencyUSD",
+            queries=(
+                Query(f"3600 * {x.rate(m.CACHE_AVOIDED, by=('cache',))}", "{{cache}}"),
+                Query(f"-3600 * {x.rate(m.EMBEDDING_COST)}", "embeddings"),
+            ),
+        ),
+        Panel(
+            title="Wrong answers by meaning", says="As a share of requests: as measured, as expected by risk, and as promised.",
+            unit="percentunit", decimals=2,
+            queries=(
+                Query(f"max by (bound) ({wrong})", "measured: {{bound}}"),
+                Query(f"max by (bound) ({by_risk})", "by risk: {{bound}}"),
+                Query(f"min({promised})", "promised"),
+            ),
+        ),
+        Panel(
+            title="Looked up by meaning", says="By what came of it; a probe could be served and is asked to measure.", unit="reqps",
+            stacked=True, queries=(Query(x.rate(m.CACHE_LOOKUPS, by=("verdict",)), "{{verdict}}"),),
+        ),
+        Panel(
+            title="Time to embed", says="Until a question is a vector, waiting for others of its batch included.", unit="s",
+            queries=tuple(Query(x.quantile(p, m.EMBEDDING_DURATION), f"P{100 * p:g}") for p in (0.5, 0.95)),
+        ),
+    )  # fmt: skip
+
+
+def _kept(x: Selection, over: Selection) -> tuple[Panel, ...]:
+    return (
+        Panel(
+            title="Memory of the cache", says="Of the exact cache, all workers together; and what the semantic one keeps.", unit="bytes",
+            queries=(
+                Query(f"sum({x.series(m.CACHE_BYTES)})", "exact"),
+                Query(f"max({x.series(m.SEMANTIC_BYTES)})", "semantic"),
+            ),
+        ),
+        Panel(
+            title="Answers in the cache", says="Of the exact cache, all workers together; of the semantic one's largest scopes.",
+            unit="short",
+            queries=(
+                Query(f"sum({x.series(m.CACHE_ENTRIES)})", "exact"),
+                Query(f"topk(5, max by (scope) ({x.series(m.SEMANTIC_ENTRIES)}))", "semantic {{scope}}"),
+            ),
+        ),
+        Panel(
+            title="Answers let go", says="Entries that the semantic cache removed per second, by the reason.", unit="cps",
+            queries=(Query(x.rate(m.SEMANTIC_REMOVED, by=("reason",)), "{{reason}}"),),
+        ),
+        Panel(
+            title="Lessons of the cache", says="What waits for the semantic cache's store, and what was let go per second.", unit="short",
+            queries=(
+                Query(f"sum({x.series(m.SEMANTIC_WAITING)})", "waiting"),
+                Query(x.rate(m.SEMANTIC_DROPPED, by=("worker",)), "let go, {{worker}}"),
+            ),
+        ),
+        Panel(
+            title="Stores of answers", says="Hosts whose workers all reach the store of the semantic cache; requests go on without.",
+            unit="short", kind="stat", width=4, decimals=0, queries=(Query(f"sum({x.series(m.SEMANTIC_STORE_UP)})"),),
+        ),
+        Panel(
+            title="Promises in doubt", says="Scopes in which probes speak against the risks: they answer as in zero-trust.", unit="short",
+            kind="stat", width=4, decimals=0, alarm=1, queries=(Query(f"max({x.series(m.CACHE_ALARMS)})"),),
+        ),
+        Panel(
+            title="Avoided by the cache", says="Over the range shown; exact, with what wrong answers may cost: the console's page Savings.",
+            unit="currencyUSD", kind="stat", width=4, decimals=2, queries=(Query(over.gained(m.CACHE_AVOIDED)),),
+        ),
+    )  # fmt: skip
+
+
+def _routing(x: Selection, over: Selection) -> tuple[Panel, ...]:
+    loss, alarmed = x.series(m.ROUTE_EXPECTED_LOSS), x.series(m.ROUTE_STATE, 'state="alarm"')
+    judged = x.rate(m.ROUTE_STAGES, 'kind!="direct"', by=("route",))
+    not_kept = x.rate(m.ROUTE_STAGES, 'kind!="direct"', 'kept="no"', by=("route",))
+    compared = x.rate(m.ROUTE_STAGES, 'kind="gate"', 'stratum!="failed"', by=("route",))
+    return (
+        Panel(
+            title="Expected loss of routes", says="Of quality against the last tier, the worst tag of each, beside what may be lost.",
+            unit="percentunit", decimals=2,
+            queries=(
+                Query(f"max by (route) ({loss})", "{{route}}"),
+                Query(f"max by (route) ({x.series(m.ROUTE_ERROR_BUDGET)})", "error budget of {{route}}"),
+            ),
+        ),
+        Panel(
+            title="Escalated", says="Share of judged cheap answers that were not kept.", unit="percentunit",
+            queries=(Query(share(not_kept, judged), "{{route}}"),),
+        ),
+        Panel(
+            title="Agreement of gates", says="Share of answers that both tiers gave, of those that no check spoke against.",
+            unit="percentunit",
+            queries=(Query(share(x.rate(m.ROUTE_STAGES, 'stratum="agree"', by=("route",)), compared), "{{route}}"),),
+        ),
+        Panel(
+            title="Paid beside requests", says="Per hour, for calls that are not the answer, by what for.", unit="currencyUSD",
+            stacked=True, queries=(Query(f"3600 * {x.rate(m.ASIDE_COST, by=('purpose',))}", "{{purpose}}"),),
+        ),
+        Panel(
+            title="Calls beside requests", says="Made to answer them or to measure, by what for; and those without a known cost.",
+            unit="cps",
+            queries=(
+                Query(x.rate(m.ASIDES, by=("purpose",)), "{{purpose}}"),
+                Query(x.rate(m.ASIDES_UNPRICED), "unpriced"),
+            ),
+        ),
+        Panel(
+            title="Shadows", says="Requests that all tiers were to answer, by what came of it.", unit="reqps", stacked=True,
+            queries=(Query(x.rate(m.ROUTE_SHADOWS, by=("outcome",)), "{{outcome}}"),),
+        ),
+        Panel(
+            title="Tags by state", says="Of the cheap way: proven, expected, closed, alarm, off.", unit="short", stacked=True,
+            queries=(Query(f"count by (state) (max by (route, tag, state) ({x.series(m.ROUTE_STATE)}) == 1)", "{{state}}"),),
+        ),
+        Panel(
+            title="Routes in alarm", says="Tags whose labels show more loss than was expected: the last tier answers them.", unit="short",
+            kind="stat", width=4, decimals=0, alarm=1,
+            queries=(Query(f"count(max by (route, tag) ({alarmed}) == 1) or vector(0)"),),
+        ),
+        Panel(
+            title="Measuring", says="Paid for shadows and judges over the range shown.", unit="currencyUSD", kind="stat", width=4,
+            decimals=4, queries=(Query(over.gained(m.ASIDE_COST, 'purpose=~"shadow|judge"')),),
         ),
     )  # fmt: skip
 

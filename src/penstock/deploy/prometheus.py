@@ -105,6 +105,7 @@ def alerts(labels: tuple[str, ...]) -> Iterator[Alert]:
     yield from _about_money(Selection(labels, "15m"))
     yield from _about_budgets()
     yield from _about_promises(Selection(labels, "15m"))
+    yield from _about_routing(Selection(labels, "1h"))
     yield from _about_service()
     yield from _about_the_ledger(Selection(labels, "10m"))
 
@@ -226,6 +227,38 @@ def _about_promises(x: Selection) -> Iterator[Alert]:
         summary="Objective {{ $labels.objective }} is missed",
         says='{{ $value | printf "%.2f" }} times its target at least, over its long and its short window.',
         then="`penstock cost --by model,team` says whose cost per token rose. What is done about it is in the audit log.",
+    )
+    yield Alert(
+        name="PenstockCacheAlarm",
+        held="0m",
+        severity="warning",
+        expr=f"max by ({JOB}) ({m.CACHE_ALARMS.name}) > 0",
+        summary="The semantic cache is wrong more often than judged",
+        says="In {{ $value | humanize }} scopes it has fallen back to zero-trust: fewer answers are replayed, and costs rise.",
+        then="The console's page Savings shows what was measured. Look for answers that changed: a new model version, or prices and dates.",
+    )
+
+
+def _about_routing(x: Selection) -> Iterator[Alert]:
+    yield Alert(
+        name="PenstockRouteAlarm",
+        held="0m",
+        severity="warning",
+        expr=f'max by ({JOB}, route, tag) ({m.ROUTE_STATE.name}{{state="alarm"}}) > 0',
+        summary="Route {{ $labels.route }}, {{ $labels.tag }}: answers of a cheap tier were worse than promised",
+        says="Its cheap way is closed until labels speak for it again: answers are as good as the last tier's, and cost as much.",
+        then="`penstock route status` shows the labels. Look for what changed: the questions, a prompt, or the model behind the tier.",
+    )
+    wanting = x.gained(m.ROUTE_SHADOWS, by=(JOB, "route"))
+    lost = x.gained(m.ROUTE_SHADOWS, 'outcome!="labelled"', by=(JOB, "route"))
+    yield Alert(
+        name="PenstockRouteUnmeasured",
+        held="30m",
+        severity="warning",
+        expr=f"{share(lost, wanting)} > 0.5 and {wanting} > 4",
+        summary="Route {{ $labels.route }}: most shadows bring no label",
+        says="{{ $value | humanizePercentage }} lately: what it loses is measured by few requests, and cheap ways open late.",
+        then="penstock_route_shadow_total says why: failed (a tier is down), untold (no check or judge can tell), budget, cap or busy.",
     )
 
 

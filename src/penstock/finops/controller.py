@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.routing.proving.policy import RoutePolicy
 from penstock.finops.chores import Chores
 from penstock.finops.intake import Intaker
 from penstock.finops.live import Tail
@@ -87,19 +88,20 @@ class Controller:
         tail: Tail | None = None,
         chores: Chores | None = None,
         directives: Callable[[int], Sequence[Directive]] | None = None,
+        policies: Callable[[], Sequence[RoutePolicy]] | None = None,
         refuse_metrics: Callable[[Request], Refused | None] = lambda request: None,
         observers: Sequence[Callable[[Sequence[UsageRecord]], None]] = (),
     ) -> None:
         """`traces`, `tail` and `observers` get every record once; `chores` are done beside the intake; `also` is read at every scrape,
-        beside what the workers say; `directives` tells those that stand at an instant, for the workers, and may raise `StoreError`;
-        `refuse_metrics` says who may not read `/metrics`."""
+        beside what the workers say; `directives` tells those that stand at an instant, for the workers, and `policies` which ways are
+        open on routes: both may raise `StoreError`; `refuse_metrics` says who may not read `/metrics`."""
         self._new: list[UsageRecord] = []
         self._journal = _Journal(reader, log)
         self._intaker = Intaker(self._journal, store, self._new.extend)
         self._metrics = metrics
         self._traces, self._also, self._tail = traces, also, tail
         self._chores = chores if chores is not None else Chores((), log)
-        self._directives = directives
+        self._directives, self._policies = directives, policies
         self._refuse_metrics, self._observers = refuse_metrics, observers
         self.delivered = False
         """it has ended, and all that stood on the journal is in the store"""
@@ -107,8 +109,8 @@ class Controller:
         """how often all that stood on the journal has been taken in"""
         self.may_be_ready: Callable[[], bool] = lambda: True
         """what else must be true before this host takes requests"""
-        self._standing: bytes | None = None
-        """the directives as JSON, as last read; None: not read yet"""
+        self._standing: dict[str, Any] = {}
+        """what workers are told beside readiness, as JSON, as last read: `directives`, `routing`; what was not read yet is absent"""
         self.pages: Pages | None = None
         """answers every address that is not the controller's own; set before `run`, for pages look at the gauges"""
         self._log = log
@@ -119,7 +121,7 @@ class Controller:
     async def run(self, unix_path: str, stop: asyncio.Event) -> None:
         """Serves its pages on a local socket and takes in until `stop`; then takes in what is left."""
         server = await serve(self._answer, unix_path=unix_path)
-        chores = asyncio.gather(self._do_chores_until(stop), self._read_directives_until(stop))
+        chores = asyncio.gather(self._do_chores_until(stop), self._read_standing_until(stop))
         try:
             await self._take_in_until(stop)
         finally:
@@ -168,12 +170,21 @@ class Controller:
             if not busy:
                 await _sleep_or_stop(stop, CHORES_S)
 
-    async def _read_directives_until(self, stop: asyncio.Event) -> None:
-        """Another host may have begun or ended one. While the store is away, workers keep what they know until it ends by itself."""
-        while self._directives is not None and not stop.is_set():
+    async def _read_standing_until(self, stop: asyncio.Event) -> None:
+        """Another host may have begun or ended a directive, or proven a route. While the store is away, workers keep what they know: a
+        directive ends by itself, and a policy that is not renewed is not gone by."""
+        while (self._directives is not None or self._policies is not None) and not stop.is_set():
             with suppress(StoreError):  # the intake and the chores say that the store is away
-                self._standing = msgspec.json.encode(await asyncio.to_thread(self._directives, time.time_ns()))
+                await asyncio.to_thread(self._read_standing)
             await _sleep_or_stop(stop, DIRECTIVES_S)
+
+    def _read_standing(self) -> None:
+        told: dict[str, Any] = {}
+        if self._directives is not None:
+            told["directives"] = orjson.Fragment(msgspec.json.encode(self._directives(time.time_ns())))
+        if self._policies is not None:
+            told["routing"] = orjson.Fragment(msgspec.json.encode(self._policies()))
+        self._standing = told
 
     def _step(self) -> int:
         try:
@@ -187,8 +198,7 @@ class Controller:
         if path == "/-/worker" and request.method == "POST":
             gauges = orjson.loads(request.body)
             self._workers = self._speaking() | {gauges["worker"]: (time.monotonic(), gauges)}
-            told: dict[str, Any] = {} if self._standing is None else {"directives": orjson.Fragment(self._standing)}
-            responder.send(200, _JSON, orjson.dumps({"ready": self._ready, **told}))
+            responder.send(200, _JSON, orjson.dumps({"ready": self._ready, **self._standing}))
         elif path == "/metrics":
             refused = self._refuse_metrics(request)
             if refused is None:
@@ -214,7 +224,7 @@ class Controller:
             **{name: list(samples) for name, samples in self._also().items()},
         }
         for name, (_, worker) in self._speaking().items():
-            cache = worker["cache"]
+            cache, semantic = worker["cache"], worker["semantic"]
             for metric, labels, value in (
                 ("penstock_requests_in_flight", (), worker["requests_in_flight"]),
                 ("penstock_journal_failures_total", (name,), worker["journal_failures"]),
@@ -223,6 +233,8 @@ class Controller:
                 ("penstock_reservation_exceeded_total", (), worker["reservations_exceeded"]),
                 ("penstock_cache_entries", (), cache.get("entries")),  # none of a cache that hosts share
                 ("penstock_cache_bytes", (), cache.get("bytes")),
+                ("penstock_semantic_cache_waiting", (), semantic.get("waiting")),
+                ("penstock_semantic_cache_dropped_total", (name,), semantic.get("dropped")),
             ):
                 if value is not None:
                     gauges.setdefault(metric, []).append((labels, float(value)))
@@ -230,9 +242,13 @@ class Controller:
                 gauges.setdefault(metric, []).extend(((upstream, replica), float(value)) for upstream, replica, value in worker[key])
             for key, metric in _BY_SLA.items():
                 gauges.setdefault(metric, []).extend(((sla,), float(value)) for sla, value in worker[key].items())
+            for route, outcome, count in worker.get("shadows", ()):
+                gauges.setdefault("penstock_route_shadow_total", []).append(((route, outcome), float(count)))
         gauges["penstock_refused_budget_total"] = [((budget,), float(count)) for budget, count in self.refused().items()]
         if books := [bool(worker["book_up"]) for _, worker in self._speaking().values()]:
             gauges["penstock_book_up"] = [((), float(all(books)))]
+        if stores := [bool(worker["semantic"]["store_up"]) for _, worker in self._speaking().values() if worker["semantic"]]:
+            gauges["penstock_semantic_cache_store_up"] = [((), float(all(stores)))]
         return gauges
 
     def refused(self) -> dict[str, int]:

@@ -12,11 +12,13 @@ from penstock.domain.ledger.measures import (
     CostQuery,
     Sums,
     cp1kt_usd,
+    known_aside_cost,
     known_cost,
     known_counterfactual,
     saved,
     sums_of,
     tokens_of,
+    unpriced_lines,
 )
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.rates import TOKEN_CLASSES
@@ -31,6 +33,7 @@ Keys = tuple[str | None, ...]
 MEASURES = (
     "requests", "refused", "failed", "cache_hits", "input_tokens", "output_tokens", "tokens", "recalled_tokens",
     "cost_usd", "counterfactual_usd", "saved_usd", "cp1kt_usd", "priced_requests", "estimated_requests", "compared_requests",
+    "asides", "aside_usd", "unpriced_asides",
 )  # fmt: skip
 _NESTED = ("tokens", "recalled_tokens")
 _TIME_KEYS = ("day", "hour")
@@ -59,7 +62,7 @@ class Coverage(msgspec.Struct, frozen=True):
     priced: int
     estimated: int
     unpriced_models: tuple[tuple[str | None, int], ...]
-    """model -> requests that nothing tells the cost of, most first"""
+    """model -> requests and asides that nothing tells the cost of, most first"""
     tagged: dict[str, int]
     """grouping key -> answered requests that have a value for it"""
     latest_ns: int | None
@@ -68,6 +71,10 @@ class Coverage(msgspec.Struct, frozen=True):
     """matching records that were read from the journal, not yet from the store"""
     unbooked: int = 0
     """answered by own fleets and booked at no price: what they cost is told by their hours"""
+    asides: int = 0
+    """calls made for requests that are not their answer"""
+    asides_unpriced: int = 0
+    """those of them that nothing tells the cost of"""
 
     @property
     def known(self) -> int:
@@ -75,9 +82,19 @@ class Coverage(msgspec.Struct, frozen=True):
         return self.priced + self.unbooked
 
     @property
+    def lines(self) -> int:
+        """Answered requests and asides: all that can cost."""
+        return self.requests + self.asides
+
+    @property
+    def known_lines(self) -> int:
+        """Those of them that are priced, or borne by the hours of own fleets."""
+        return self.known + self.asides - self.asides_unpriced
+
+    @property
     def priced_share(self) -> Fraction | None:
-        """These over all that were answered; None when nothing was."""
-        return Fraction(self.known, self.requests) if self.requests else None
+        """These over all of them; None when there is nothing that could cost."""
+        return Fraction(self.known_lines, self.lines) if self.lines else None
 
 
 class CostReport(msgspec.Struct, frozen=True):
@@ -124,6 +141,8 @@ def cost_report(
         requests=total.requests,
         priced=total.priced,
         unbooked=total.unbooked,
+        asides=total.asides,
+        asides_unpriced=total.asides_unpriced,
         estimated=total.estimated,
         unpriced_models=unpriced,
         tagged=_tagged(rows, query),
@@ -193,6 +212,9 @@ def measures_json(sums: Sums) -> dict[str, object]:
         sums.priced,
         sums.estimated,
         sums.compared,
+        sums.asides,
+        format_usd(known_aside_cost(sums)),
+        sums.asides_unpriced,
     )
     return dict(zip(MEASURES, values, strict=True))
 
@@ -237,13 +259,14 @@ def _by_time(row: CostRow) -> tuple[object, ...]:
 def _unpriced(groups: dict[Keys, Sums], position: int) -> tuple[tuple[str | None, int], ...]:
     counts: dict[str | None, int] = {}
     for keys, sums in groups.items():
-        if missing := sums.requests - sums.priced - sums.unbooked:
+        if missing := unpriced_lines(sums):
             counts[keys[position]] = counts.get(keys[position], 0) + missing
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0] or "")))
 
 
 def _tagged(rows: tuple[CostRow, ...], query: CostQuery) -> dict[str, int]:
-    return {key: sum(row.sums.requests for row in rows if row.keys[index] is not None) for index, key in enumerate(query.by)}
+    named = ((index, key) for index, key in enumerate(query.by) if key != "purpose")
+    return {key: sum(row.sums.requests for row in rows if row.keys[index] is not None) for index, key in named}
 
 
 def _coverage_json(coverage: Coverage) -> dict[str, object]:
@@ -252,7 +275,9 @@ def _coverage_json(coverage: Coverage) -> dict[str, object]:
         "priced_requests": coverage.priced,
         "unbooked_requests": coverage.unbooked,
         "unpriced_requests": coverage.requests - coverage.known,
-        "priced_share": share(coverage.known, coverage.requests),
+        "asides": coverage.asides,
+        "unpriced_asides": coverage.asides_unpriced,
+        "priced_share": share(coverage.known_lines, coverage.lines),
         "estimated_requests": coverage.estimated,
         "unpriced_models": [{"model": model, "requests": count} for model, count in coverage.unpriced_models],
         "tagged_share": {key: share(count, coverage.requests) for key, count in coverage.tagged.items()},

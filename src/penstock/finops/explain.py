@@ -11,16 +11,21 @@ import msgspec
 
 from penstock.domain.dialects.tokens import CLASS_OF_PART, NO_TOKENS, Tokens
 from penstock.domain.ledger.measures import CostQuery
-from penstock.domain.ledger.record import REPLAYED, UsageRecord, provisional_of
+from penstock.domain.ledger.record import REPLAYED, UsageRecord, is_aside, provisional_of
 from penstock.domain.prices.rates import CALL_PARTS, Charge, Rates
 from penstock.domain.prices.schedule import ALWAYS, Schedule
 from penstock.domain.units import NANO_PER_USD, format_usd
+from penstock.finops.caching.explaining import source_words
 from penstock.finops.window import iso
 from penstock.ports.usage_store import Snapshot
 
 RECENT = 20_000
 """how many of the newest records a shortened id is looked up among"""
 _EVER = CostQuery(since_ns=0, until_ns=2**63 - 1)
+_AMOUNTS = (
+    "admitted_ns", "cost", "list_cost", "input_cost", "provisional", "wasted_cost", "counterfactual", "reserved", "embedding_cost",
+)  # fmt: skip
+"""fields that are told in other words: the time as an instant, money as decimal strings"""
 NO_ENTRIES: Mapping[tuple[str, str], Rates] = MappingProxyType({})
 
 
@@ -131,11 +136,12 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     """The record in its own words, times as ISO instants, money as decimal strings, and both sums line by line."""
     record = explanation.record
     fields: dict[str, object] = msgspec.to_builtins(msgspec.structs.asdict(record))
-    for name in ("admitted_ns", "cost", "list_cost", "input_cost", "provisional", "wasted_cost", "counterfactual", "reserved"):
+    for name in _AMOUNTS:
         del fields[name]
     fields["admitted"] = iso(record.admitted_ns)
     fields["tokens"] = msgspec.structs.asdict(record.tokens)
     fields["recalled"] = msgspec.structs.asdict(record.recalled)
+    fields["cache_decision"] = None if record.cache_decision is None else msgspec.structs.asdict(record.cache_decision)
     fields["wasted_work"] = [{"fleet": each.fleet, "tokens": msgspec.structs.asdict(each.tokens)} for each in record.wasted_work]
     return fields | {
         "cost_usd": format_usd(record.cost),
@@ -143,7 +149,8 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
         "input_cost_usd": format_usd(record.input_cost),
         "provisional_usd": format_usd(provisional_of(record)),
         "wasted_usd": format_usd(record.wasted_cost),
-        "counterfactual_usd": format_usd(record.counterfactual),
+        "embedding_usd": format_usd(record.embedding_cost),
+        "counterfactual_usd": format_usd(counterfactual_of(record)),
         "saved_usd": format_usd(saved_nano(record)),
         "reserved_usd": format_usd(record.reserved),
         "cost_sum": _sum_json(explanation.cost),
@@ -175,9 +182,15 @@ def reserved_words(record: UsageRecord) -> str | None:
     return f"{held}, of which {format_usd(back)} USD went back" if back else f"{held}, and all of it was booked"
 
 
+def counterfactual_of(record: UsageRecord) -> int | None:
+    """Nano-USD on the baseline, which would have made no call beside a request; None when unknown."""
+    return 0 if is_aside(record) else record.counterfactual
+
+
 def saved_nano(record: UsageRecord) -> int | None:
     """Counterfactual less cost in nano-USD; None when either is unknown."""
-    return None if record.cost is None or record.counterfactual is None else record.counterfactual - record.cost
+    counterfactual = counterfactual_of(record)
+    return None if record.cost is None or counterfactual is None else counterfactual - record.cost
 
 
 def exact_usd(nano: Fraction) -> str:
@@ -217,19 +230,24 @@ def _cost(record: UsageRecord, prices: Prices, kept: Mapping[tuple[str, str], Ra
     if record.outcome == "refused":
         return None, "refused before any model was called: nothing was spent"
     if record.cache in REPLAYED:
-        source = f" of request {record.cache_source}" if record.cache_source else ""
-        return None, f"the answer{source} was replayed from the cache: no model processed a token"
+        source = f" of {source_words(record.cache_source)}" if record.cache_source else ""
+        looked = f"; {format_usd(record.embedding_cost)} USD went to the embedding that found it" if record.embedding_cost else ""
+        return None, f"the answer{source} was replayed from the cache: no model processed a token{looked}"
     if record.outcome == "interrupted":
         return None, "the process stopped before it knew the usage: booked whole at the reserved worst case, marked estimated"
     if record.cost is None:
         why = _why(record.model, record.processing, prices) or "no price was known for this model or token class when it was admitted"
         return None, f"unpriced: {why}"
-    wasted = record.wasted_cost or 0
-    if wasted and wasted == record.cost:
+    wasted, embedding = record.wasted_cost or 0, record.embedding_cost or 0
+    if wasted and wasted + embedding == record.cost:
         return None, "no answer came, but the tries may have been worked for: each is booked whole, marked estimated"
     if record.tokens.total == 0 and not any(record.parts.get(name) for name in CALL_PARTS):
         return None, "no model processed a token"
-    used, booked, name = _Used(record.model, record.processing, record.tokens, record.parts), record.cost - wasted, _entry_name(record)
+    used, booked, name = (
+        _Used(record.model, record.processing, record.tokens, record.parts),
+        record.cost - wasted - embedding,
+        _entry_name(record),
+    )
     lines, note = _checked(used, booked, _entry(record, prices), name)
     own = kept.get((record.price_id or "", record.price_version or ""))
     if lines is None and own is not None and own.cost(record.tokens, record.parts) == booked:
@@ -237,10 +255,13 @@ def _cost(record: UsageRecord, prices: Prices, kept: Mapping[tuple[str, str], Ra
         note = f"tokens x rates of {name}, as the ledger keeps them: the price book does not have them any more"
     if lines is not None and lines.lacking:
         note += f"; {_lacking_words(lines.lacking)}"
-    return lines, f"{note}, plus {format_usd(wasted)} USD for tries that brought no answer, booked whole" if wasted else note
+    note += f", plus {format_usd(wasted)} USD for tries that brought no answer, booked whole" if wasted else ""
+    return lines, note + (f", plus {format_usd(embedding)} USD for the embedding that looked into the cache" if embedding else "")
 
 
 def _counterfactual(record: UsageRecord, prices: Prices) -> tuple[Sum | None, str]:
+    if is_aside(record):
+        return None, "nothing: the baseline would not have made this call"
     if record.outcome == "refused":
         return None, "refused: there is nothing to compare"
     if record.outcome == "interrupted":

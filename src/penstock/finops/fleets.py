@@ -16,7 +16,7 @@ import msgspec
 from penstock.config.hardware import Fleet
 from penstock.domain.ledger.allocation import effective_usd_per_gpu_hour, productive_gpu_ns, utilization
 from penstock.domain.ledger.entries import HOUR_NS, FleetHour
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, lines
 from penstock.domain.units import format_usd
 from penstock.finops.allocating import pieces
 from penstock.finops.books import Books
@@ -38,7 +38,7 @@ class FleetUse(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     upstream: str | None
     requests: int
-    """answered by the fleet, replays from the cache left out"""
+    """answered by the fleet, replays from the cache left out; calls that it made beside requests count too"""
     since_ns: int
     until_ns: int
     hours: tuple[FleetHour, ...]
@@ -165,7 +165,7 @@ def fleet_use(books: Books, window: Window) -> tuple[FleetUse, ...]:
     query = CostQuery(since_ns=window.since_ns, until_ns=window.until_ns, by=("fleet",))
     since, until = books.clip(window.since_ns, window.until_ns)
     hours = _hours(books, since, until)
-    served = {keys[0]: sums.requests - sums.cache_hits for keys, sums in books.ledger.sums(query)}
+    served = {keys[0]: lines(sums) - sums.cache_hits for keys, sums in books.ledger.sums(query)}
     found = []
     for name, fleet in books.settings.fleets.items():
         mine = tuple(hour for hour in hours if hour.fleet == name)

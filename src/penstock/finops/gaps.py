@@ -6,17 +6,21 @@ import msgspec
 
 from penstock.config.fleets import holdings
 from penstock.domain.ledger.entries import Entry, FleetHour
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, lines
 from penstock.domain.prices.hardware import begins_ns
 from penstock.domain.prices.schedule import ALWAYS
 from penstock.finops.books import Books
 from penstock.finops.window import iso
 
 
-def gaps(books: Books, query: CostQuery, unpriced: int, hours: Sequence[FleetHour], entries: Iterable[Entry]) -> Iterator[str]:
-    """`unpriced`: requests that nothing tells the cost of; `hours`: of own fleets; `entries`: recorded costs of the window."""
-    if unpriced:
-        yield f"{_requests(unpriced)} {'has' if unpriced == 1 else 'have'} no price"
+def gaps(books: Books, query: CostQuery, unpriced: tuple[int, int], hours: Sequence[FleetHour], entries: Iterable[Entry]) -> Iterator[str]:
+    """`unpriced`: requests that nothing tells the cost of, and calls beside requests; `hours`: of own fleets; `entries`: recorded costs of
+    the window."""
+    requests, asides = unpriced
+    if requests:
+        yield f"{_requests(requests)} {'has' if requests == 1 else 'have'} no price"
+    if asides:
+        yield f"{'1 call beside a request has' if asides == 1 else f'{asides:,} calls beside requests have'} no price"
     for fleet in dict.fromkeys(hour.fleet for hour in hours if hour.rent is None):
         missing = [hour for hour in hours if hour.fleet == fleet and hour.rent is None]
         yield f"the rent of fleet {fleet} in {_hours(len(missing))} from {iso(missing[0].since_ns)} on ({missing[0].note})"
@@ -30,11 +34,11 @@ def gaps(books: Books, query: CostQuery, unpriced: int, hours: Sequence[FleetHou
 def _removed(books: Books, query: CostQuery, hours: Iterable[FleetHour]) -> Iterator[str]:
     """Fleets that answered requests and that the config does not name, in hours that were not closed while it did."""
     span = CostQuery(since_ns=query.since_ns, until_ns=query.until_ns, by=("fleet",))
-    served = {fleet for (fleet,), sums in books.ledger.sums(span) if fleet is not None and sums.requests > sums.cache_hits}
+    served = {fleet for (fleet,), sums in books.ledger.sums(span) if fleet is not None and lines(sums) > sums.cache_hits}
     for fleet in sorted(served - books.settings.fleets.keys()):
         kept = {iso(hour.since_ns)[:13] for hour in hours if hour.fleet == fleet}
         of_it = msgspec.structs.replace(span, by=("hour",), where=(("fleet", fleet),))
-        answered = {str(keys[0]) for keys, sums in books.ledger.sums(of_it) if sums.requests > sums.cache_hits}
+        answered = {str(keys[0]) for keys, sums in books.ledger.sums(of_it) if lines(sums) > sums.cache_hits}
         if missing := sorted(answered - kept):
             yield f"the rent of fleet {fleet} in {_hours(len(missing))} from {missing[0]}:00:00Z on (the config does not name it any more)"
 

@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.config.settings import Objective
 from penstock.domain.ledger.latency import BOUNDS_US, Histogram, Latency
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, lines, priced_lines
 from penstock.domain.units import usd
 from penstock.finops.books import Books
 from penstock.finops.statement import Row, known
@@ -86,5 +86,5 @@ def _values(sla: str | None, objective: Objective, latency: Latency, row: Row) -
                 met=within(times, seconds),
                 p95_s=times.quantile(0.95),
                 usage=row.usage - row.recorded if known(row) else None,
-                unpriced=max(row.sums.requests - row.sums.priced - row.allocated.entries, 0),
+                unpriced=max(lines(row.sums) - priced_lines(row.sums) - row.allocated.entries, 0),
             )

@@ -112,6 +112,11 @@ class Ledger:
         beyond = (record for record in self._newest(same, None) if place(record) < after)
         return islice(chain(beyond, self._newest(older, limit)), limit)
 
+    def asides(self, request_id: str) -> list[UsageRecord]:
+        """The calls that were made for a request and are not its answer, in the order in which they began."""
+        tail = (record for record in self.pending if record.parent == request_id)
+        return sorted((*self.snapshot.asides(request_id), *tail), key=place)
+
     def _newest(self, query: CostQuery, limit: int | None) -> Iterator[UsageRecord]:
         tail = sorted((record for record in self.pending if matches(record, query)), key=place, reverse=True)
         return merge(self.snapshot.records(query, limit), tail, key=place, reverse=True)

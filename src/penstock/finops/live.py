@@ -1,4 +1,4 @@
-"""The live tail: every record as it is taken in, handed to whoever looks on. Bounded: who is slow loses batches, and is told so."""
+"""The live tail: every request as it is taken in, handed to whoever looks on. Bounded: who is slow loses batches, and is told so."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from penstock.domain.ledger.record import UsageRecord
+from penstock.domain.ledger.record import UsageRecord, is_aside
 
 MOST_BATCHES = 8
 """that wait for one subscriber; the oldest goes first"""
@@ -29,8 +29,7 @@ class Tail:
 
     def publish(self, records: Sequence[UsageRecord]) -> None:
         """Hands a batch to every subscriber; costs nothing while there is none."""
-        if records and self._subscribers:
-            batch = tuple(records)
+        if self._subscribers and (batch := tuple(record for record in records if not is_aside(record))):
             for subscriber in self._subscribers:
                 subscriber.put(batch, self._most)
 

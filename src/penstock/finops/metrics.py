@@ -11,9 +11,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from penstock.domain.ledger.record import Attempt, UsageRecord
+from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.ledger.measures import sums_of
+from penstock.domain.ledger.record import REPLAYED, Attempt, CacheDecision, UsageRecord, is_aside
+from penstock.domain.ledger.routed import RouteDecision
 from penstock.domain.prices.rates import TOKEN_CLASSES
 from penstock.domain.units import NANO_PER_USD
+from penstock.finops.savings import replayed_worth
 from penstock.ports import metrics as names
 from penstock.ports.metrics import Metric, tag_labels
 
@@ -36,17 +40,20 @@ class _Counts:
     """What is counted for one label set. Tokens stand in the order of `TOKEN_CLASSES`."""
 
     __slots__ = (
-        "cache", "compared_cost", "cost", "counterfactual", "estimated", "outcomes", "priced_tokens", "refused", "tokens", "unpriced",
-        "wasted",
+        "aside_cost", "asides", "asides_unpriced", "avoided", "cache", "compared_cost", "cost", "counterfactual", "embedding", "estimated",
+        "outcomes", "priced_tokens", "refused", "tokens", "unpriced", "wasted",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
         self.cache: dict[str, int] = {}
+        self.avoided: dict[str, int] = {}
         self.refused: dict[int, int] = {}
+        self.asides: dict[str, int] = {}
+        self.aside_cost: dict[str, int] = {}
         self.tokens = [0, 0, 0, 0, 0]
-        self.cost = self.wasted = self.counterfactual = self.compared_cost = 0
-        self.priced_tokens = self.unpriced = self.estimated = 0
+        self.cost = self.wasted = self.embedding = self.counterfactual = self.compared_cost = 0
+        self.priced_tokens = self.unpriced = self.estimated = self.asides_unpriced = 0
 
 
 class _Spread:
@@ -77,6 +84,9 @@ class MetricsAggregator:
         self._counts: dict[Labels, _Counts] = {}
         self._spreads: dict[Labels, _Spread] = {}
         self._attempts: dict[tuple[str, str], int] = {}
+        self._lookups: dict[tuple[str, str], int] = {}
+        self._stages: dict[tuple[str, str, str, str], int] = {}
+        self._embeddings, self._embedding_us = [0] * (len(_FIRST_US) + 1), 0
         self._dropped = 0
 
     def observe(self, records: Iterable[UsageRecord]) -> None:
@@ -88,28 +98,33 @@ class MetricsAggregator:
                 key = (record.upstream, "ok")
                 self._attempts[key] = self._attempts.get(key, 0) + 1
             counts = self._counts_of(record)
+            if is_aside(record):
+                _beside(counts, record)
+                continue
             if record.outcome == "refused":
                 counts.refused[record.status] = counts.refused.get(record.status, 0) + 1
                 continue
             outcome, cache, tokens, cost = record.outcome, record.cache, record.tokens, record.cost
             counts.outcomes[outcome] = counts.outcomes.get(outcome, 0) + 1
             counts.cache[cache] = counts.cache.get(cache, 0) + 1
-            sums = counts.tokens
-            sums[0] += tokens.uncached_input
-            sums[1] += tokens.cache_read
-            sums[2] += tokens.cache_write
-            sums[3] += tokens.visible_output
-            sums[4] += tokens.reasoning
+            _work(counts, tokens)
             if cost is None:
                 counts.unpriced += 1
             else:
                 counts.cost += cost
                 counts.wasted += record.wasted_cost or 0
+                counts.embedding += record.embedding_cost or 0
                 counts.priced_tokens += tokens.total
                 counts.estimated += record.cost_basis == "estimated"
                 if record.counterfactual is not None:
                     counts.counterfactual += record.counterfactual
                     counts.compared_cost += cost
+                    if cache in REPLAYED:
+                        counts.avoided[cache] = counts.avoided.get(cache, 0) + replayed_worth(sums_of(record))
+            if record.cache_decision is not None:
+                self._looked(record.cache_decision)
+            if record.route_decision is not None:
+                self._judged(record.requested_model or "", record.route_decision)
             self._spread(record)
 
     def render(self, gauges: Gauges) -> bytes:
@@ -161,6 +176,18 @@ class MetricsAggregator:
             spread.output[bisect_left(names.TOKENS, written)] += 1
             spread.output_sum += written
 
+    def _looked(self, decision: CacheDecision) -> None:
+        key = (decision.verdict, decision.mode)
+        self._lookups[key] = self._lookups.get(key, 0) + 1
+        if decision.embedding_us is not None:
+            self._embeddings[bisect_left(_FIRST_US, decision.embedding_us)] += 1
+            self._embedding_us += decision.embedding_us
+
+    def _judged(self, route: str, decision: RouteDecision) -> None:
+        for judged in decision.stages:
+            key = (route, judged.kind, judged.stratum, "yes" if judged.kept else "no")
+            self._stages[key] = self._stages.get(key, 0) + 1
+
     def _attempted(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
             key = (attempt.upstream, _attempt_outcome(attempt))
@@ -170,12 +197,19 @@ class MetricsAggregator:
         counted = [(tuple(label or "" for label in key), counts) for key, counts in self._counts.items()]
         yield self._counter(names.REQUESTS, ((key, word, n) for key, counts in counted for word, n in counts.outcomes.items()))
         yield self._counter(names.REFUSED, ((key, str(status), n) for key, counts in counted for status, n in counts.refused.items()))
-        answered = [(key, counts) for key, counts in counted if counts.outcomes]
+        answered = [(key, counts) for key, counts in counted if counts.outcomes or counts.asides]
+        yield self._counter(names.ASIDES, ((key, word, n) for key, counts in counted for word, n in counts.asides.items()))
+        beside = ((key, word, n / NANO_PER_USD) for key, counts in counted for word, n in counts.aside_cost.items())
+        yield self._counter(names.ASIDE_COST, beside)
+        yield self._counter(names.ASIDES_UNPRICED, ((key, None, counts.asides_unpriced) for key, counts in counted if counts.asides))
         yield self._counter(
             names.TOKENS_TOTAL,
             ((key, word, n) for key, counts in answered for word, n in zip(TOKEN_CLASSES, counts.tokens, strict=True)),
         )
         yield self._counter(names.CACHE_ANSWERS, ((key, word, n) for key, counts in answered for word, n in counts.cache.items()))
+        avoided = ((key, word, n / NANO_PER_USD) for key, counts in answered for word, n in counts.avoided.items())
+        yield self._counter(names.CACHE_AVOIDED, avoided)
+        yield self._counter(names.EMBEDDING_COST, ((key, None, counts.embedding / NANO_PER_USD) for key, counts in answered))
         yield self._counter(names.PRICED_TOKENS, ((key, None, counts.priced_tokens) for key, counts in answered))
         yield self._counter(names.COST, ((key, None, counts.cost / NANO_PER_USD) for key, counts in answered))
         yield self._counter(names.WASTED, ((key, None, counts.wasted / NANO_PER_USD) for key, counts in answered))
@@ -184,6 +218,9 @@ class MetricsAggregator:
         yield self._counter(names.UNPRICED, ((key, None, counts.unpriced) for key, counts in answered))
         yield self._counter(names.ESTIMATED, ((key, None, counts.estimated) for key, counts in answered))
         yield _plain(names.ATTEMPTS, self._attempts.items())
+        yield _plain(names.CACHE_LOOKUPS, self._lookups.items())
+        yield _plain(names.ROUTE_STAGES, self._stages.items())
+        yield _histogram(names.EMBEDDING_DURATION, [((), self._embeddings, self._embedding_us / 1e6)])
         yield from self._histograms()
         yield _plain(names.DROPPED, [((), self._dropped)])
         yield _plain(names.BUILD, [((self._version,), 1)])
@@ -226,6 +263,31 @@ class _Families(Collector):
 
     def collect(self) -> Iterable[Family]:
         return self._families
+
+
+def _work(counts: _Counts, tokens: Tokens) -> None:
+    sums = counts.tokens
+    sums[0] += tokens.uncached_input
+    sums[1] += tokens.cache_read
+    sums[2] += tokens.cache_write
+    sums[3] += tokens.visible_output
+    sums[4] += tokens.reasoning
+
+
+def _beside(counts: _Counts, record: UsageRecord) -> None:
+    """A call that answered no client: its tokens and its cost count, and it is counted by what it was for, among no requests."""
+    if record.outcome == "refused" or record.purpose is None:
+        return
+    counts.asides[record.purpose] = counts.asides.get(record.purpose, 0) + 1
+    _work(counts, record.tokens)
+    if record.cost is None:
+        counts.asides_unpriced += 1
+        return
+    counts.cost += record.cost
+    counts.aside_cost[record.purpose] = counts.aside_cost.get(record.purpose, 0) + record.cost
+    counts.wasted += record.wasted_cost or 0
+    counts.compared_cost += record.cost
+    counts.priced_tokens += record.tokens.total
 
 
 def _endpoint(endpoint: str) -> str:

@@ -13,7 +13,11 @@ from penstock.domain.ledger.measures import CostQuery, Sums
 from penstock.domain.ledger.record import REPLAYED
 from penstock.finops.ledger import Keys, Summed
 
-LeverName = Literal["routing", "processing", "exact_cache", "wasted_tries"]
+LeverName = Literal["routing", "processing", "exact_cache", "normalised_cache", "semantic_cache", "embedding", "asides", "wasted_tries"]
+CACHE_LEVERS: dict[str, LeverName] = {"exact": "exact_cache", "normalised": "normalised_cache", "semantic": "semantic_cache"}
+"""layer of the cache -> the lever of what it replayed"""
+OF_THE_CACHE: tuple[LeverName, ...] = (*CACHE_LEVERS.values(), "embedding")
+"""levers that together are what the cache earned, less what looking into it cost"""
 BY = ("cache", "model", "baseline", "processing")
 """what sums must be grouped by to tell the levers apart"""
 BASELINE = (
@@ -29,13 +33,17 @@ NOT_TOLD = (
 MEANING: dict[LeverName, str] = {
     "routing": "the baseline's price less the list price of the model that answered, at the processing class that it was asked for",
     "processing": "standard price less that of batch, flex or priority, of requests that the baseline's own model answered",
-    "exact_cache": "the list cost of answers that were replayed instead of made again",
+    "exact_cache": "the list cost of answers to the very same request that were replayed instead of made again",
+    "normalised_cache": "the same, of answers to the same words: case, space, punctuation and politeness aside",
+    "semantic_cache": "the same, of answers to other words that mean the same; what wrong ones among them cost is no part of it",
+    "embedding": "paid for turning questions into vectors, whether an answer was found or not",
+    "asides": "paid for calls beside the answers that routing asks for: drafts that were not kept, votes, samples, verifiers, shadows",
     "wasted_tries": "paid for tries that brought no answer, each booked whole",
 }
 
 
 class Lever(msgspec.Struct, frozen=True):
-    """One lever: `amount` in nano-USD lowers the cost, below 0 it raises it; `requests` it touched."""
+    """One lever: `amount` in nano-USD lowers the cost, below 0 it raises it; `requests` it touched (of `asides`: calls)."""
 
     name: LeverName
     amount: int
@@ -44,7 +52,8 @@ class Lever(msgspec.Struct, frozen=True):
 
 
 class Savings(msgspec.Struct, frozen=True):
-    """`counterfactual` less every lever's amount is `paid`, to the last nano-USD; all over the `compared` requests."""
+    """`counterfactual` less every lever's amount is `paid`, to the last nano-USD; all over the `compared` requests and what was called
+    beside requests."""
 
     baselines: tuple[str, ...]
     """models that requests were compared with; empty: each with its own"""
@@ -59,11 +68,23 @@ class Savings(msgspec.Struct, frozen=True):
     """what of their cost is known, in nano-USD"""
     unpriced: int
     """those of them without a known cost"""
+    asides_unpriced: int = 0
+    """calls beside requests without a known cost: what they cost is not in `paid`"""
 
     @property
     def saved(self) -> int:
         """What all levers earned together."""
         return self.counterfactual - self.paid
+
+    @property
+    def by_cache(self) -> int:
+        """What all layers of the cache earned, less embeddings."""
+        return sum(lever.amount for lever in self.levers if lever.name in OF_THE_CACHE)
+
+    @property
+    def list_cost(self) -> int:
+        """What is left of the counterfactual after routing and processing: the answers at list prices, nothing replayed."""
+        return self.counterfactual - sum(lever.amount for lever in self.levers if lever.name in ("routing", "processing"))
 
     @property
     def saved_share(self) -> Fraction | None:
@@ -95,24 +116,28 @@ def savings_by(ledger: Summed, query: CostQuery) -> tuple[SavingsRow, ...]:
 
 def of_groups(groups: Iterable[tuple[Keys, Sums]]) -> Savings:
     """The levers over sums that are grouped by `BY`."""
-    total, replayed, classed, routed = Sums(), Sums(), Sums(), 0
+    total, classed, routed = Sums(), Sums(), 0
+    layers = {layer: Sums() for layer in REPLAYED}
     baselines: set[str] = set()
     for (cache, model, baseline, processing), sums in groups:
         total.add(sums)
         if cache in REPLAYED:
-            replayed.add(sums)
+            layers[cache].add(sums)
         if baseline is not None and sums.compared:
             baselines.add(baseline)
             routed += sums.compared if model != baseline else 0
         if baseline is not None and model == baseline and processing is not None:
             classed.add(sums)
-    made_paid, made_list = total.compared_cost - replayed.compared_cost, total.list_cost - replayed.list_cost
     by_class = classed.counterfactual - classed.list_cost
+    replayed = {CACHE_LEVERS[layer]: (replayed_worth(sums), sums.compared) for layer, sums in layers.items()}
+    earned = sum(amount for amount, _ in replayed.values())
     amounts: dict[LeverName, tuple[int, int]] = {
         "routing": (total.counterfactual - total.list_cost - by_class, routed),
         "processing": (by_class, classed.compared),
-        "exact_cache": (replayed.list_cost - replayed.compared_cost, replayed.compared),
-        "wasted_tries": (made_list - made_paid, total.wasting),
+        **replayed,
+        "embedding": (-total.embedding_cost, total.embedded),
+        "asides": (-total.aside_cost, total.asides - total.asides_unpriced - total.asides_unbooked),
+        "wasted_tries": (total.list_cost - total.compared_cost - earned + total.embedding_cost + total.aside_cost, total.wasting),
     }
     levers = tuple(Lever(name, amount, requests, MEANING[name]) for name, (amount, requests) in amounts.items())
     return Savings(
@@ -125,4 +150,10 @@ def of_groups(groups: Iterable[tuple[Keys, Sums]]) -> Savings:
         apart=total.requests - total.compared,
         apart_cost=total.cost - total.compared_cost,
         unpriced=total.requests - total.priced,
+        asides_unpriced=total.asides_unpriced + total.asides_unbooked,
     )
+
+
+def replayed_worth(sums: Sums) -> int:
+    """What replays of one layer earned: their list cost. What else they cost, an embedding or a try in vain, has a lever of its own."""
+    return sums.list_cost - (sums.compared_cost - sums.aside_cost - sums.embedding_cost - sums.wasted)

@@ -15,7 +15,7 @@ from statistics import median
 
 import msgspec
 
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, lines
 from penstock.domain.prices.schedule import DAY_NS
 from penstock.finops.fleets import FleetUse
 from penstock.finops.ledger import Keys, Summed
@@ -40,7 +40,10 @@ SPEND_RULE = (
     "what it has spent and a usual rest of the day"
 )
 IDLE_RULE = f"at least {float(IDLE_SHARE * 100):g} % of its rent was for what was idle, or committed to and not running, over the window"
-CACHE_RULE = f"replays saved at least {float(CACHE_SHARE * 100):g} % of what its answers would have cost at list prices"
+CACHE_RULE = (
+    f"replays by all layers of the cache, less embeddings, saved at least {float(CACHE_SHARE * 100):g} % of what its answers would have "
+    "cost at list prices"
+)
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -92,7 +95,7 @@ def spend_rises(ledger: Summed, now_ns: int, *, by: tuple[str, ...] = ("team", "
     series: dict[Keys, dict[str, Day]] = {}
     query = CostQuery(since_ns=(today - back - REACH) * DAY_NS, until_ns=now_ns, by=("day", *by))
     for (day, *keys), sums in ledger.sums(query):
-        if day is not None and sums.requests:
+        if day is not None and lines(sums):
             series.setdefault(tuple(keys), {})[day] = Day(sums.cost, sums.requests)
     return rises(series, days, Fraction(into, DAY_NS), back + 1)
 
@@ -181,10 +184,9 @@ def unused(fleets: Sequence[FleetUse]) -> tuple[FleetUse, ...]:
 
 def paying_cache(rows: Sequence[SavingsRow], least: int = 100) -> tuple[SavingsRow, ...]:
     """Groups of at least `least` compared requests whose replays saved a large share of their list cost, most saved first."""
-    found = []
-    for row in rows:
-        levers = {lever.name: lever.amount for lever in row.savings.levers}
-        list_cost = row.savings.counterfactual - levers["routing"] - levers["processing"]
-        if row.savings.compared >= least and list_cost > 0 and levers["exact_cache"] >= CACHE_SHARE * list_cost:
-            found.append((levers["exact_cache"], row))
-    return tuple(row for _, row in sorted(found, key=lambda pair: -pair[0]))
+    paying = [
+        row
+        for row in rows
+        if row.savings.compared >= least and (whole := row.savings.list_cost) > 0 and row.savings.by_cache >= CACHE_SHARE * whole
+    ]
+    return tuple(sorted(paying, key=lambda row: -row.savings.by_cache))

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.domain.ledger.entries import Allocated, Entry, FleetHour
 from penstock.domain.ledger.grouping import PERIODS, SUMMED, matches_all
-from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.domain.ledger.measures import CostQuery, Sums, is_cost_known, lines, unpriced_lines
 from penstock.domain.ledger.recorded import accrued_cost, key_of_entry
 from penstock.domain.ledger.sharing import Rule, share_pot
 from penstock.finops.books import Books
@@ -57,7 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     allocated: Allocated = msgspec.field(default_factory=Allocated)
     recorded: int = 0
     worked: int = 0
-    """requests that own fleets answered, and recorded runs on them"""
+    """requests that own fleets answered, calls that they made beside, and recorded runs on them"""
     shares: tuple[tuple[int, int], ...] = ()
     """(index of the pot, amount)"""
 
@@ -134,7 +134,8 @@ def statement(books: Books, query: CostQuery, rule: Rule | None = None) -> State
     sharing.fleets(own.hours, groups)
     sharing.others(books, own, since, until)
     rows = _filtered(drafts.rows(), asked, query)
-    unpriced = sum(row.sums.requests - row.sums.priced - row.sums.unbooked for row in rows)
+    asides_unpriced = sum(row.sums.asides_unpriced for row in rows)
+    unpriced = sum(unpriced_lines(row.sums) for row in rows) - asides_unpriced, asides_unpriced
     return Statement(
         query=query,
         rule=rule,
@@ -157,7 +158,7 @@ def whole(borne: Statement) -> Row:
 
 def known(row: Row) -> bool:
     """Whether anything of what a group bears is known: not so where requests were answered and none has a price or ran on own hardware."""
-    return bool(row.sums.priced or not row.sums.requests or row.allocated.entries)
+    return is_cost_known(row.sums) or bool(row.allocated.entries)
 
 
 def _asked(query: CostQuery, rule: Rule) -> CostQuery:
@@ -231,7 +232,7 @@ def _take_requests(books: Books, asked: CostQuery, drafts: _Drafts, *, told_apar
         draft = drafts.at(keys[:width])
         draft.sums.add(sums)
         if place is not None and keys[place] is not None:
-            draft.worked += sums.requests - sums.cache_hits
+            draft.worked += lines(sums) - sums.cache_hits
 
 
 class _Sharing:

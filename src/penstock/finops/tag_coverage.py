@@ -214,7 +214,7 @@ def _tagged(tag: str, values: "dict[str | None, _Count]", settings: Settings) ->
 def _senders(books: Books, query: CostQuery, asked: Sequence[str], required: bool, look_at: int) -> tuple[tuple[UntaggedSender, ...], int]:
     counts: dict[Sender, int] = {}
     looked_at = 0
-    for record in books.ledger.newest(msgspec.structs.replace(query, by=()), look_at):
+    for record in books.ledger.newest(msgspec.structs.replace(query, by=(), requests_alone=True), look_at):
         if record.outcome == "refused":
             continue
         looked_at += 1

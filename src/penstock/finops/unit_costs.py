@@ -23,8 +23,8 @@ DEFINITIONS = {
     "cp1kt_output_usd": "list cost of output / output tokens (reasoning included) x 1000, over the same requests",
     "usd_per_100k_tokens": "usage_cost_usd / tokens processed, of requests whose cost is known, x 100,000",
     "gpu_hours": "GPU-hours that worked for it, whole GPUs",
-    "wh_per_request": "energy of its GPU work / requests that own fleets answered, and recorded runs on them; where the energy of a "
-    "part is unknown, that part is taken to need as much as the rest",
+    "wh_per_request": "energy of its GPU work / requests that own fleets answered, calls that they made beside, and recorded runs on "
+    "them; where the energy of a part is unknown, that part is taken to need as much as the rest",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from penstock.domain.routing.proving.policy import RoutePolicy
 from penstock.gateway.refusal import Refusal
 from penstock.ports.directives import Directive
 from penstock.wire.client import Answer, Pool, WireError
@@ -92,9 +93,14 @@ class ControllerLink:
             answer.close()
             answer.end(WireError("reset", "this worker stops"))
 
-    async def report(self, gauges: Callable[[], dict[str, Any]], hear: Callable[[Sequence[Directive]], None]) -> None:
-        """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in, and (`hear`)
-        which directives stand. A controller that does not know them yet says nothing of them."""
+    async def report(
+        self,
+        gauges: Callable[[], dict[str, Any]],
+        hear: Callable[[Sequence[Directive]], None],
+        learn: Callable[[Sequence[RoutePolicy]], None],
+    ) -> None:
+        """Sends the worker's gauges once a second, and learns whether the controller has taken the journal's tail in, which directives
+        stand (`hear`), and what is open on which route (`learn`). A controller that does not know them yet says nothing of them."""
         while True:
             try:
                 answer = await self._pool.send(_message("POST", GAUGES_PATH, b"host: controller\r\n", orjson.dumps(gauges())))
@@ -102,6 +108,8 @@ class ControllerLink:
                 self.ready = self.ready or bool(state.get("ready"))
                 if "directives" in state:
                     hear(msgspec.convert(state["directives"], tuple[Directive, ...]))
+                if "routing" in state:
+                    learn(msgspec.convert(state["routing"], tuple[RoutePolicy, ...]))
             except (WireError, orjson.JSONDecodeError):
                 pass  # the controller is away or restarting: its pages say so, and the next report comes in a second
             await asyncio.sleep(REPORT_S if self.ready else 0.05)

@@ -1,5 +1,6 @@
 """One request on its way: what is known of it so far. Steps fill it in order; `settle` reads it."""
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
@@ -10,11 +11,14 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.domain.dialects.tokens import Tokens
-from penstock.domain.ledger.record import Attempt, CacheOutcome, Outcome
+from penstock.domain.ledger.record import Attempt, CacheDecision, CacheOutcome, Outcome, UsageRecord
 from penstock.domain.ledger.request_id import RANDOM_BITS, request_id
+from penstock.domain.ledger.routed import Observation, Purpose, RouteDecision
+from penstock.domain.routing.course import Course
 from penstock.gateway.heads import Heads, read_heads
 from penstock.gateway.purses import Held, Purse
 from penstock.gateway.refusal import Refusal
+from penstock.gateway.semantic.look import Found, Look
 from penstock.gateway.targets import Candidate, Target
 from penstock.ports.cache import CachedAnswer
 from penstock.ports.key_store import ApiKey
@@ -118,9 +122,47 @@ class Exchange(msgspec.Struct):
     cache: CacheOutcome = "bypass"
     cache_key: bytes | None = None
     hit: CachedAnswer | None = None
+    look: Look | None = None
+    """the question, where such ones are answered by meaning and learned from"""
+    looking: asyncio.Task[Found] | None = None
+    """a look-up by meaning that runs beside the call"""
+    cache_decision: CacheDecision | None = None
+    would_cache: CacheOutcome | None = None
+    """what the cache would have answered with, where it only watched or was probed"""
+    embedding_cost: int | None = 0
+    """nano-USD of looking by meaning; None: it has no price"""
+    embedding_guessed: bool = False
+    """its tokens are estimated"""
+    embedding_own: bool = False
+    """a fleet of our own made the embedding"""
+    embedding_held: Sequence[Held] = ()
+    """what is held of hard caps for it"""
     waited_s: float = 0.0
     """how long it has waited for places at upstreams; endless: it may wait no more"""
     complexity: float | None = None
+    course: Course | None = None
+    """the stages that a judged route goes through; None: the plan is asked in its order"""
+    decision: RouteDecision | None = None
+    asides: list[UsageRecord] = []
+    """lines of calls made for this request that are not its answer, journaled with its record"""
+    conversation: str | None = None
+    """whose tier is kept to, where its route does that"""
+    observed: Observation | None = None
+    """what its record tells as evidence: of all tiers, or of the answer before, where it is asked again"""
+    purpose: Purpose | None = None
+    """of an exchange that is such a call itself"""
+    parent: str | None = None
+    """the request that it is made for"""
+    payer: "Exchange | None" = None
+    """the exchange of that request, whose reservation the call draws on"""
+    helpers: list["Exchange"] = []
+    """the exchanges of such calls that are under way, or not told yet whether they answer it"""
+    booked: list["Exchange"] = []
+    """those of `asides`, one for each"""
+    stage: int = 0
+    """how many stages of its path it has begun"""
+    ended_at: float | None = None
+    """when such a call came to its end; None: it is now"""
     plan: tuple[Candidate, ...] = ()
     primary: Candidate | None = None
     """the strategy's choice, permitted or not"""
@@ -173,6 +215,11 @@ class Exchange(msgspec.Struct):
     def costs_nothing(self) -> bool:
         """Whether no model works for such a call, whatever is answered."""
         return self.endpoint in UNWORKED or self.request.method in LOOKING or FREE.fullmatch(self.endpoint) is not None
+
+    @property
+    def keeps_stream(self) -> bool:
+        """Whether the events of its stream are wanted when they have been passed on: for the cache, or to be measured beside others."""
+        return self.cache_key is not None or (self.decision is not None and self.decision.shadowed)
 
     def may_use(self, upstream: str, tier: str | None) -> bool:
         """Whether rules and key let this upstream answer, under this tier."""

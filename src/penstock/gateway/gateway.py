@@ -1,6 +1,7 @@
 """All that the steps need, wired once at start: settings compiled, ports plugged in."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,12 +13,20 @@ from penstock.gateway.keys import KeyRing
 from penstock.gateway.lanes import Lanes
 from penstock.gateway.purses import Purses
 from penstock.gateway.rates import Rates
+from penstock.gateway.routing.paces import Paces
+from penstock.gateway.routing.policies import Policies
+from penstock.gateway.routing.sessions import Sessions
 from penstock.gateway.speech import Speech
 from penstock.gateway.standing import Standing
 from penstock.gateway.targets import Targets
 from penstock.gateway.upstreams import Upstreams
 from penstock.ports.cache import Cache
 from penstock.ports.journal import Journal
+
+if TYPE_CHECKING:
+    from penstock.gateway.routing.checking import Checks
+    from penstock.gateway.routing.shadowing import Shadows
+    from penstock.gateway.semantic.meaning import Meaning
 
 
 class Counters(msgspec.Struct):
@@ -56,3 +65,15 @@ class Gateway(msgspec.Struct, frozen=True):
     rates: Rates | None = None
     standing: Standing = msgspec.field(default_factory=Standing)
     """what the controller asks for while an objective is missed"""
+    meaning: "Meaning | None" = None
+    """the semantic cache; None: it is off, or what it needs is not installed"""
+    policies: Policies = msgspec.field(default_factory=Policies)
+    """which ways are open on each route, as the controller says"""
+    sessions: Sessions = msgspec.field(default_factory=Sessions)
+    """which tier conversations stay with"""
+    paces: Paces = msgspec.field(default_factory=Paces)
+    """how quick models were lately"""
+    checks: "Checks | None" = None
+    """what answers are tested by; None: there is no route"""
+    shadows: "Shadows | None" = None
+    """measures what cheap tiers lose, beside the answers; None: no route keeps evidence"""

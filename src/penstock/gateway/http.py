@@ -22,6 +22,7 @@ ENDPOINTS = {
     "/v1/responses": "responses",
     "/v1/messages": "messages",
 }
+FEEDBACK_PATH = "/v1/feedback"
 _JSON = [(b"content-type", b"application/json")]
 _REFUSALS = {
     400: ("the request is not valid HTTP", "Check the client's HTTP library and its proxies"),
@@ -57,6 +58,8 @@ class Front:
                 _refuse(request, responder, Refusal(405, "input", f"{path} takes POST, not {request.method}"), (b"allow", b"POST"))
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             await self._models(request, responder)
+        elif _tidy(path) == FEEDBACK_PATH:
+            await self._feedback(request, responder)
         elif path.startswith("/v1/") and ".." not in path.split("/"):
             await run(self._gateway, passed_path(path), request, responder)
         elif path == "/healthz":
@@ -68,6 +71,15 @@ class Front:
             _refuse(request, responder, Refusal(404, "input", f"there is no address {path}, but there is /v1{path}", hint))
         else:
             await self._controller.hand_over(request, responder)
+
+    async def _feedback(self, request: Request, responder: Responder) -> None:
+        """The controller knows the ledger, and says whose request it is; who is let in is decided here, as for every call."""
+        try:
+            await authenticate(self._gateway, read_heads(request.headers).secret, time.time_ns())
+        except Refusal as refusal:
+            _refuse(request, responder, refusal)
+            return
+        await self._controller.hand_over(request, responder)
 
     async def _models(self, request: Request, responder: Responder) -> None:
         try:

@@ -1,5 +1,6 @@
 """What a request used and cost, from what its upstream said of it; without a word of usage, an estimate that says so."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -11,12 +12,14 @@ from penstock.domain.dialects.usage import MeteredUsage, estimate_tokens, metere
 from penstock.domain.dialects.usage_fields import UsageError
 from penstock.domain.dialects.usage_parts import Made
 from penstock.domain.ledger.costing import Priced, counterfactual, price_call, price_recall
-from penstock.domain.ledger.record import Basis, WastedWork
+from penstock.domain.ledger.record import Basis, UsageRecord, WastedWork, booked_of
 from penstock.domain.units import format_usd
+from penstock.gateway.bounds import worst_case_of
 from penstock.gateway.exchange import UNFINISHED, Exchange
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.purses import budget_left
 from penstock.gateway.rates import rate_headers
+from penstock.gateway.routing.path import path_of
 from penstock.gateway.wasting import WastedTries, wasted_tries
 from penstock.wire.message import Headers
 
@@ -48,7 +51,26 @@ class Metered(msgspec.Struct, frozen=True):
 
 
 def meter(gateway: Gateway, x: Exchange) -> Metered:
-    """The figures of a request as far as it has come."""
+    """The figures of a request as far as it has come, with what it cost to look for an answer by meaning."""
+    metered = _metered(gateway, x)
+    return metered if x.embedding_cost == 0 else _with_embedding(x, metered, x.embedding_cost)
+
+
+def _with_embedding(x: Exchange, metered: Metered, embedding: int | None) -> Metered:
+    """Nano-USD of the embedding are part of the cost, and of what no provider bills where a fleet of our own made it."""
+    own = x.candidate is not None and x.candidate.fleet is not None
+    if embedding is None:
+        return msgspec.structs.replace(metered, cost=None, cost_basis="unknown")
+    if metered.cost is None and not own:
+        return metered
+    cost = None if metered.cost is None else metered.cost + embedding
+    before = metered.provisional if metered.provisional is not None else (metered.cost or 0) if own else 0
+    part = before + (embedding if x.embedding_own else 0)
+    basis: Basis = "estimated" if x.embedding_guessed and metered.cost_basis == "measured" else metered.cost_basis
+    return msgspec.structs.replace(metered, cost=cost, cost_basis=basis, provisional=None if part == ((cost or 0) if own else 0) else part)
+
+
+def _metered(gateway: Gateway, x: Exchange) -> Metered:
     if x.hit is not None:
         return _of_hit(gateway, x)
     if x.costs_nothing or not (x.worked or x.wasted):
@@ -56,14 +78,15 @@ def meter(gateway: Gateway, x: Exchange) -> Metered:
     if not x.worked:
         return _without_answer(x, wasted_tries(gateway, x))
     seen, basis, ended = measure(x)
-    used = seen if ended else _at_most(x, seen)
+    bound, most = (x.reserved, x.worst_tokens) if ended or path_of(x) is None else _bound_of_one(gateway, x)
+    used = seen if ended else _at_most(most, seen)
     processing = processing_of(x.usage, x.service_tier)
     model = x.candidate.model if x.candidate is not None and x.target is not None else None
     if model is None:
         return Metered(used.tokens, basis, cost_basis="unknown", parts=used.parts, processing=processing)
     priced = price_call(gateway.prices, model, used.tokens, x.admitted_ns, used.parts, processing)
     wasted = wasted_tries(gateway, x)
-    answered = priced.cost if ended else _as_reserved(x, priced.cost, wasted)
+    answered = priced.cost if ended else _as_reserved(bound, priced.cost, wasted)
     cost = None if answered is None else answered + wasted.cost
     guessed = basis == "estimated" or not wasted.exact or bool(priced.lacking) or _in_doubt(gateway, x, model, used, priced)
     return Metered(
@@ -132,15 +155,23 @@ def _provisional(x: Exchange, cost: int | None, answered: int | None, wasted: Wa
 
 
 def _of_hit(gateway: Gateway, x: Exchange) -> Metered:
-    """A replayed answer: nothing processed, nothing paid, and what it would have cost to make again."""
+    """A replayed answer: nothing processed, nothing paid but for a call that was begun beside the look-up, and what it would have cost
+    to make again."""
     hit = x.hit
     assert hit is not None
     priced = price_recall(gateway.prices, hit.model, hit.tokens, x.admitted_ns, hit.parts, hit.processing)
+    wasted = wasted_tries(gateway, x)
+    own = x.candidate is not None and x.candidate.fleet is not None
+    cost = None if not wasted.known or (wasted.unbooked and own) else wasted.cost
     return Metered(
         NO_TOKENS,
         "measured",
         hit.tokens,
-        cost=priced.cost,
+        cost=cost,
+        cost_basis="unknown" if cost is None else "measured" if wasted.exact else "estimated",
+        wasted_cost=wasted.cost if wasted.known else None,
+        provisional=_provisional(x, cost, 0, wasted),
+        wasted_work=wasted.work,
         list_cost=priced.list_cost,
         price_id=priced.price_id,
         price_version=priced.price_version,
@@ -186,17 +217,24 @@ def _streamed_tokens(x: Exchange) -> int:
     return max(x.stream_events, estimate_tokens(x.stream_text))
 
 
-def _at_most(x: Exchange, seen: MeteredUsage) -> MeteredUsage:
-    """What was seen, and all that the reservation has beyond it."""
-    if (most := x.worst_tokens) is None:
+def _bound_of_one(gateway: Gateway, x: Exchange) -> tuple[int | None, Tokens | None]:
+    """What is reserved for the call that answered, with the tries before it, where other calls were made under the same reservation."""
+    assert x.candidate is not None
+    cost, most = worst_case_of(gateway, x, (x.candidate,))
+    return None if cost is None else cost + wasted_tries(gateway, x).cost, most
+
+
+def _at_most(most: Tokens | None, seen: MeteredUsage) -> MeteredUsage:
+    """What was seen, and all that is reserved beyond it."""
+    if most is None:
         return seen
     further = Tokens(max(0, most.input - seen.tokens.input), 0, 0, max(0, most.output - seen.tokens.output), 0)
     return MeteredUsage(seen.tokens.plus(further), seen.parts)
 
 
-def _as_reserved(x: Exchange, cost: int | None, wasted: WastedTries) -> int | None:
+def _as_reserved(reserved: int | None, cost: int | None, wasted: WastedTries) -> int | None:
     """What the answer is booked at whose end was not seen, in nano-USD: all that is reserved but for the tries before it."""
-    return cost if cost is None or x.reserved is None else max(cost, x.reserved - wasted.cost)
+    return cost if cost is None or reserved is None else max(cost, reserved - wasted.cost)
 
 
 def _as_begun(told: MeteredUsage, streamed: int) -> MeteredUsage:
@@ -212,9 +250,25 @@ def _made(endpoint: str) -> Made | None:
     return next((made for path, made in _MADE if endpoint.startswith(path)), None)
 
 
+def aside_cost(asides: Sequence[UsageRecord]) -> int:
+    """Nano-USD that calls made aside add to the books."""
+    return sum(booked_of(each) or 0 for each in asides)
+
+
+def whole_cost(x: Exchange, cost: int | None) -> int | None:
+    """What a request costs with all calls made for it, as its client is told; None where any of them is unknown."""
+    for each in x.asides:
+        cost = None if cost is None or each.cost is None else cost + each.cost
+    return cost
+
+
 def own_headers(x: Exchange, cost: int | None = None, *, cost_known: bool = False) -> Headers:
     """The `penstock-*` headers of an answer; `cost_known` is False where it is told elsewhere (on streams)."""
     headers = [(b"penstock-request-id", x.id.encode()), (b"penstock-cache", x.cache.encode())]
+    if x.hit is not None and x.cache != "exact":
+        headers.append((b"penstock-cache-source", x.hit.request_id.encode()))
+        if x.cache_decision is not None and x.cache_decision.similarity is not None:
+            headers.append((b"penstock-cache-similarity", b"%.4f" % x.cache_decision.similarity))
     if x.candidate is not None:
         if x.target is not None:
             headers.append((b"penstock-model", x.candidate.model.encode()))

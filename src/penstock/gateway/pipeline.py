@@ -6,10 +6,11 @@ import traceback
 from penstock.gateway.exchange import Exchange, begin
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.holding import hold
-from penstock.gateway.metering import own_headers
+from penstock.gateway.metering import own_headers, whole_cost
 from penstock.gateway.refusal import Refusal, for_anthropic
+from penstock.gateway.routing.classifying import classify
+from penstock.gateway.semantic.hedging import ask, instead, let_go
 from penstock.gateway.steps.admit import admit
-from penstock.gateway.steps.call import call
 from penstock.gateway.steps.choose import choose
 from penstock.gateway.steps.identify import identify
 from penstock.gateway.steps.recall import recall, remember
@@ -19,7 +20,7 @@ from penstock.ports.journal import JournalError
 from penstock.wire.message import ClientGone, Request
 from penstock.wire.responder import Responder
 
-STEPS = (identify, admit, recall, choose, hold, reserve, call)
+STEPS = (identify, admit, recall, choose, hold, reserve, classify, ask)
 
 
 async def run(gateway: Gateway, endpoint: str, request: Request, responder: Responder) -> None:
@@ -27,9 +28,7 @@ async def run(gateway: Gateway, endpoint: str, request: Request, responder: Resp
     x = begin(endpoint, request, responder)
     gateway.counters.in_flight += 1
     try:
-        for step in STEPS:
-            if await step(gateway, x):
-                break
+        await _answer(gateway, x)
     except Refusal as refusal:
         _refused(x, refusal)
     except ClientGone:
@@ -43,12 +42,35 @@ async def run(gateway: Gateway, endpoint: str, request: Request, responder: Resp
         _refused(x, Refusal(500, "upstream", "Penstock failed on this request", f"Its operator can find it under {x.id}", code="internal"))
     finally:
         gateway.counters.in_flight -= 1
+        if x.looking is not None:
+            let_go(gateway, x)
+        if gateway.shadows is not None:
+            gateway.shadows.recognise(x)
         record, written = settle(gateway, x)
     if not (written and await _durable(gateway, x)) and gateway.settings.server.journal_failure == "refuse":
         _refused(x, unmetered(x))
-    _deliver(x, record.cost)
-    if x.outcome == "ok" and x.hit is None and x.cache_key is not None:
+    _deliver(x, whole_cost(x, record.cost))
+    if gateway.shadows is not None and x.decision is not None:
+        gateway.shadows.begin(gateway, x, record)
+    if x.outcome != "ok":
+        return
+    gateway.sessions.note(x, record)
+    gateway.paces.note(record)
+    if x.hit is None and x.cache_key is not None:
         await remember(gateway, x, record)
+    elif x.look is not None and gateway.meaning is not None:
+        gateway.meaning.replayed(x)
+
+
+async def _answer(gateway: Gateway, x: Exchange) -> None:
+    """The steps, until one has the answer. Raises `Refusal`, unless a look-up beside them has found one."""
+    try:
+        for step in STEPS:
+            if await step(gateway, x):
+                return
+    except Refusal:
+        if x.looking is None or not await instead(gateway, x):
+            raise
 
 
 async def _durable(gateway: Gateway, x: Exchange) -> bool:

@@ -14,7 +14,7 @@ from penstock.domain.dialects.usage import with_further_answer
 from penstock.domain.units import format_usd
 from penstock.gateway.exchange import STREAM_ENDPOINTS, Exchange
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.metering import meter, own_headers
+from penstock.gateway.metering import meter, own_headers, whole_cost
 from penstock.gateway.reading import note
 from penstock.gateway.relaying_dialects import KEPT_BYTES, EventRelay, TranslatedRelay, UsageOf, check_pending
 from penstock.gateway.text_seen import TextSeen
@@ -42,7 +42,7 @@ class Relay:
         else:
             self.strips = x.candidate is not None and asks_usage(gateway, x, x.candidate.upstream)
         self.seen = TextSeen()
-        self.kept: list[bytes] | None = [] if x.cache_key is not None else None
+        self.kept: list[bytes] | None = [] if x.keeps_stream else None
         self.kept_bytes = 0
         self.done: bytes | None = None
         self.last = b""
@@ -113,9 +113,11 @@ class Relay:
                 x.told_usage, x.usage = usage, self.usage_of()
         if bare is not None:
             self._keep(bare)
+        if x.wants_usage and x.payer is not None:
+            return event
         if x.wants_usage:
             x.stream_events, x.stream_text = self.seen.events, self.seen.bytes
-            return with_cost(event, format_usd(meter(self.gateway, x).cost)) if usage is not None else event
+            return with_cost(event, format_usd(whole_cost(x, meter(self.gateway, x).cost))) if usage is not None else event
         return (bare or b"") if self.strips else event
 
     def _keep(self, event: bytes) -> None:
@@ -199,5 +201,6 @@ def asks_usage(gateway: Gateway, x: Exchange, upstream: str) -> bool:
 
 
 def start(x: Exchange, upstream: UpstreamAnswer) -> None:
-    """Sends the head; the cost is not known yet, so it stands on the usage chunk instead."""
-    x.responder.start(upstream.status, upstream.headers + own_headers(x))
+    """Sends the head; the cost is not known yet, so it stands on the usage chunk instead. What a call made aside costs is told with what
+    its request does."""
+    x.responder.start(upstream.status, upstream.headers if x.payer is not None else upstream.headers + own_headers(x))

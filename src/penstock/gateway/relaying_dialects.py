@@ -10,7 +10,7 @@ from penstock.domain.dialects.translate import Dialect, StreamTranslator
 from penstock.domain.units import format_usd
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
-from penstock.gateway.metering import meter
+from penstock.gateway.metering import meter, whole_cost
 from penstock.gateway.reading import note, note_service
 from penstock.gateway.text_seen import TextSeen
 from penstock.ports.upstream import UpstreamError
@@ -52,7 +52,7 @@ class EventRelay:
         self._usage_of = usage_of
         self.splitter = EventSplitter()
         self.seen = TextSeen()
-        self.kept: list[bytes] | None = [] if x.cache_key is not None else None
+        self.kept: list[bytes] | None = [] if x.keeps_stream else None
         self._bytes = 0
         self.done: bytes | None = None
         self.failed = False
@@ -105,9 +105,9 @@ class EventRelay:
         if counted and self._usage_of is None:
             note_service(x, self._dialect, event)
             x.usage_begun = not closing
-        if counted and closing:
+        if counted and closing and x.payer is None:
             x.stream_events, x.stream_text = self.seen.events, self.seen.bytes
-            event = with_cost(event, format_usd(meter(self._gateway, x).cost))
+            event = with_cost(event, format_usd(whole_cost(x, meter(self._gateway, x).cost)))
         if not ends:
             return event
         self.done = event

@@ -23,6 +23,8 @@ class Speech:
 
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
         self._known = {name: _endpoints(upstream) for name, upstream in upstreams.items()}
+        self._logprobs = {name for name, upstream in upstreams.items() if upstream.kind != "anthropic"}
+        self._no_logprobs: set[tuple[str, str]] = set()
         self._tried = {name for name, upstream in upstreams.items() if upstream.kind == "openai" and upstream.speaks == "auto"}
 
     def endpoint(self, upstream: str, asked: str) -> str | None:
@@ -50,6 +52,18 @@ class Speech:
     def lacks_responses(self, upstream: str) -> None:
         """Remembers what an upstream has said by its statuses."""
         self._tried.discard(upstream)
+
+    def tells_logprobs(self, upstream: str, model: str) -> bool:
+        """Whether a model may be asked for the probabilities of its tokens: it has not refused that yet."""
+        return upstream in self._logprobs and (upstream, model) not in self._no_logprobs
+
+    def refuses_logprobs(self, upstream: str, model: str) -> None:
+        """Remembers that a model refuses calls that ask for them."""
+        self._no_logprobs.add((upstream, model))
+
+    def forgives_logprobs(self, upstream: str, model: str) -> None:
+        """Forgets it again: the call was refused for something else."""
+        self._no_logprobs.discard((upstream, model))
 
 
 def _endpoints(upstream: Upstream) -> frozenset[str]:

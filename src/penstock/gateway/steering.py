@@ -31,7 +31,7 @@ def steer(gateway: Gateway, x: Exchange, plan: Sequence[Candidate]) -> tuple[Can
         if stand.directive.until_ns <= x.admitted_ns or first.tier is None or not stand.asks(x):
             continue
         found = _shifted(gateway, x, first, stand) if stand.directive.kind == "shift_traffic" else _lowered(gateway, x, first, stand)
-        if found is not None and _fits(x, found):
+        if found is not None and fits(x, found):
             x.steered, x.steered_from = stand.directive.id, first.model
             return (found, *(each for each in plan if each.model != found.model))
     return tuple(plan)
@@ -39,7 +39,7 @@ def steer(gateway: Gateway, x: Exchange, plan: Sequence[Candidate]) -> tuple[Can
 
 def stands_in(gateway: Gateway, x: Exchange, candidate: Candidate) -> bool:
     """Whether a candidate of another tier may and can answer a request instead."""
-    return x.endpoint in STEERED and _may(gateway, x, candidate) and _fits(x, candidate)
+    return x.endpoint in STEERED and _may(gateway, x, candidate) and fits(x, candidate)
 
 
 def refused_stand_in(x: Exchange) -> bool:
@@ -93,7 +93,7 @@ def _may(gateway: Gateway, x: Exchange, candidate: Candidate) -> bool:
     return x.may_use(candidate.upstream, candidate.tier) and gateway.speech.endpoint(candidate.upstream, x.endpoint) is not None
 
 
-def _fits(x: Exchange, candidate: Candidate) -> bool:
+def fits(x: Exchange, candidate: Candidate) -> bool:
     """Whether the request, as far as it can be estimated, and the answer that it asks for have room in the model's context."""
     if candidate.context is None or x.body is None:
         return True

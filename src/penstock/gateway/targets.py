@@ -8,8 +8,9 @@ from typing import Final
 
 import msgspec
 
+from penstock.config.routing import JUDGED, LOOKS, Route
 from penstock.config.settings import Settings
-from penstock.domain.routing.tiers import TierLaw, parse_condition
+from penstock.domain.routing.tiers import TierLaw, edition, parse_condition
 
 LONGEST_NAME = 200
 """characters of an unknown name that are looked at: comparing is slow on long ones"""
@@ -42,6 +43,11 @@ class Candidate(msgspec.Struct, frozen=True):
         """How this candidate is named in a route: by tier if it has one, else by model."""
         return self.tier or self.model
 
+    @property
+    def edition(self) -> str:
+        """How evidence names what answers: another edition has to be measured anew."""
+        return edition(self.upstream_model, self.version)
+
 
 CANDIDATE_KEYS: Final[Mapping[str, Callable[[Candidate], str | None]]] = {
     "model": attrgetter("model"),
@@ -66,10 +72,18 @@ class Target(msgspec.Struct, frozen=True):
     laws: tuple[TierLaw, ...]
     fallback: tuple[Candidate, ...]
     cacheable: bool
+    by_meaning: bool
+    """whether its answers are also for questions in other words"""
+    ttl_s: float | None
+    """how long its answers may be replayed at most; None: as long as each layer says"""
     fingerprint: str
     """changes with anything that changes which model may answer: part of the cache key"""
     candidates: tuple[Candidate, ...]
     """all that may answer, each once"""
+    route: Route | None = None
+    """of the config; None: it is a model"""
+    told_apart: tuple[str, ...] = ()
+    """tags by whose values it differs which answers are good enough: what was kept for one is not replayed for another"""
 
 
 class Targets:
@@ -114,7 +128,7 @@ class Targets:
 
     def _model(self, name: str) -> Target:
         candidates = (self.candidate(name),)
-        return Target(name, "fixed", candidates, (), (), True, _fingerprint(candidates), candidates)
+        return Target(name, "fixed", candidates, (), (), True, True, None, _fingerprint(candidates), candidates)
 
     def _route(self, name: str) -> Target:
         route = self._settings.routes[name]
@@ -122,9 +136,28 @@ class Targets:
         primaries = tuple(self.candidate(tiers[tier].model, tier) for tier in route.tiers)
         laws = tuple(TierLaw(tier, parse_condition(condition) if (condition := tiers[tier].complexity) else None) for tier in route.tiers)
         fallback = tuple(self.candidate(tiers[f].model, f) if f in tiers else self.candidate(f) for f in route.fallback)
-        fingerprint = _fingerprint(primaries, route.strategy, laws)
+        judged = _careful(route) if route.strategy in JUDGED or route.error_budget is not None else ()
+        fingerprint = _fingerprint(primaries, route.strategy, laws, *judged)
         candidates = tuple(dict.fromkeys(primaries + fallback))
-        return Target(name, route.strategy, primaries, laws, fallback, route.cache == "on", fingerprint, candidates)
+        kept, by_meaning = route.cache != "off", route.cache == "on"
+        apart = _told_apart(route, self._settings)
+        return Target(
+            name, route.strategy, primaries, laws, fallback, kept, by_meaning, route.cache_ttl, fingerprint, candidates, route, apart
+        )
+
+
+def _careful(route: Route) -> tuple[object, ...]:
+    """What says which answers are good enough: an answer that was kept under another word on it is not replayed."""
+    return route.error_budget, route.confidence, route.checks, route.samples, sorted(route.sla.items()), sorted(route.presets.items())
+
+
+def _told_apart(route: Route, settings: Settings) -> tuple[str, ...]:
+    """Tags that decide on a judged route: what is proven is proven for their values, or a check is for some of them."""
+    strategies = {route.strategy, *(each.strategy for each in route.sla.values()), *(each.strategy for each in route.presets.values())}
+    if not JUDGED & strategies:
+        return ()
+    proven = set() if route.error_budget is None else set(route.by) - LOOKS
+    return tuple(sorted(proven.union(*(settings.checks[name].where for name in route.checks))))
 
 
 def _fingerprint(*parts: object) -> str:

@@ -10,6 +10,7 @@ from penstock.gateway.exchange import Exchange, passed_path
 from penstock.gateway.gateway import Gateway
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.relaying import asks_usage
+from penstock.gateway.routing.odds import asks_logprobs, with_logprobs
 from penstock.gateway.targets import Candidate
 from penstock.ports.upstream import UpstreamCall
 from penstock.wire.message import Headers
@@ -85,4 +86,6 @@ def _own_body(gateway: Gateway, x: Exchange, candidate: Candidate) -> bytes:
         body = replace_model(body, candidate.upstream_model)
     if asks_usage(gateway, x, candidate.upstream):
         body = ask_for_usage(body)
+    if asks_logprobs(gateway, x, candidate):
+        body = with_logprobs(body)
     return body

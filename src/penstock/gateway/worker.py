@@ -20,6 +20,8 @@ async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket
     await gateway.keys.refresh()
     if gateway.purses is not None:
         await gateway.purses.register()
+    if gateway.meaning is not None:
+        await gateway.meaning.start()
     limits = Limits(max_body=gateway.settings.server.max_body)
     server = await serve(Front(gateway, link), sock=sock, limits=limits, on_refusal=wire_refusal)
     beside = [
@@ -34,7 +36,13 @@ async def run_worker(gateway: Gateway, link: ControllerLink, sock: socket.socket
         await server.drain(DRAIN_S)
         for task in beside:
             task.cancel()
+        if gateway.shadows is not None:
+            await gateway.shadows.close()
         gateway.journal.close()
+        if gateway.meaning is not None:
+            await gateway.meaning.close()
+        if gateway.checks is not None:
+            await gateway.checks.close()
         if gateway.purses is not None:
             await gateway.purses.leave()
 
@@ -44,7 +52,7 @@ async def _report(gateway: Gateway, link: ControllerLink, name: str) -> None:
     said = ""
     while True:
         try:
-            await link.report(lambda: _gauges(gateway, name), gateway.standing.hear)
+            await link.report(lambda: _gauges(gateway, name), gateway.standing.hear, gateway.policies.hear)
         except Exception as error:  # such as no descriptor left to read /proc with
             reason = f"{type(error).__name__}: {error}"
             if reason != said:
@@ -68,6 +76,8 @@ def _gauges(gateway: Gateway, name: str) -> dict[str, Any]:
         "book_up": gateway.purses is None or not gateway.purses.away,
         "rss_bytes": resident,
         "cache": gateway.cache.stats() if gateway.cache is not None else {},
+        "semantic": gateway.meaning.gauges() if gateway.meaning is not None else {},
+        "shadows": gateway.shadows.gauges() if gateway.shadows is not None else [],
         **gateway.lanes.gauges(),
         **gateway.upstreams.gauges(asyncio.get_running_loop().time()),
     }

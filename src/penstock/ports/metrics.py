@@ -73,7 +73,8 @@ COUNTERFACTUAL = Metric(
 )  # fmt: skip
 COMPARED_COST = Metric(
     name="penstock_compared_cost_usd_total", kind="counter", labels=TAGGED, tagged=True,
-    help="Cost in USD of the requests that the counterfactual covers: counterfactual less this is what was saved.",
+    help="Cost in USD of the requests that the counterfactual covers, and of calls beside requests: counterfactual less this is what was "
+    "saved.",
 )  # fmt: skip
 PRICED_TOKENS = Metric(
     name="penstock_priced_tokens_total", kind="counter", labels=TAGGED, tagged=True,
@@ -94,6 +95,35 @@ UNPRICED = Metric(
 CACHE_ANSWERS = Metric(
     name="penstock_cache_answers_total", kind="counter", labels=(*TAGGED, "cache"), tagged=True,
     help="Answered requests by what the cache did: exact, normalised, semantic, miss, bypass.",
+)  # fmt: skip
+CACHE_AVOIDED = Metric(
+    name="penstock_cache_avoided_usd_total", kind="counter", labels=(*TAGGED, "cache"), tagged=True,
+    help="What answers from the cache would have cost in USD, by layer; of requests whose cost and counterfactual are known.",
+)  # fmt: skip
+CACHE_LOOKUPS = Metric(
+    name="penstock_cache_lookups_total", kind="counter", labels=("verdict", "mode"),
+    help="Answered requests by what the semantic cache made of them: served, probe (could be served, and was asked to measure), refused, "
+    "nothing, unfit, unavailable.",
+)  # fmt: skip
+EMBEDDING_COST = Metric(
+    name="penstock_embedding_cost_usd_total", kind="counter", labels=TAGGED, tagged=True,
+    help="The part of the cost in USD that went to embeddings which looked for an answer.",
+)  # fmt: skip
+EMBEDDING_DURATION = Metric(
+    name="penstock_embedding_duration_seconds", kind="histogram", buckets=FIRST_TOKEN_SECONDS,
+    help="Time until a question was a vector, waiting for others of its batch included.",
+)  # fmt: skip
+ASIDES = Metric(
+    name="penstock_aside_calls_total", kind="counter", labels=(*TAGGED, "purpose"), tagged=True,
+    help="Calls made for requests that are not their answer, by what for: draft, vote, sample, verifier, classifier, shadow, judge.",
+)  # fmt: skip
+ASIDE_COST = Metric(
+    name="penstock_aside_cost_usd_total", kind="counter", labels=(*TAGGED, "purpose"), tagged=True,
+    help="The part of the cost in USD that went to such calls, by what for.",
+)  # fmt: skip
+ASIDES_UNPRICED = Metric(
+    name="penstock_unpriced_aside_calls_total", kind="counter", labels=TAGGED, tagged=True,
+    help="Such calls whose cost is unknown; they are in no cost figure.",
 )  # fmt: skip
 ATTEMPTS = Metric(
     name="penstock_upstream_attempts_total", kind="counter", labels=("upstream", "outcome"),
@@ -120,6 +150,10 @@ OTEL_FIRST_TOKEN = Metric(
     name="gen_ai_server_time_to_first_token_seconds", kind="histogram", labels=GEN_AI[:4], buckets=FIRST_TOKEN_SECONDS,
     otel="gen_ai.server.time_to_first_token", help="Time to the first token of the answer, measured at the gateway.",
 )  # fmt: skip
+ROUTE_STAGES = Metric(
+    name="penstock_route_stage_total", kind="counter", labels=("route", "kind", "stratum", "kept"),
+    help="Stages of requests on their way over tiers, by what the answer showed of itself and whether it was kept (yes, no).",
+)  # fmt: skip
 DROPPED = Metric(
     name="penstock_metric_series_dropped_total", kind="counter",
     help="Times that a record was counted under `other` because its label set would have passed the bound.",
@@ -128,7 +162,9 @@ BUILD = Metric(name="penstock_build_info", kind="gauge", labels=("version",), he
 
 FROM_RECORDS = (
     REQUESTS, REFUSED, TOKENS_TOTAL, PRICED_TOKENS, COST, WASTED, COUNTERFACTUAL, COMPARED_COST, UNPRICED, ESTIMATED, CACHE_ANSWERS,
-    ATTEMPTS, FIRST_TOKEN, DURATION, OTEL_TOKENS, OTEL_DURATION, OTEL_FIRST_TOKEN, DROPPED, BUILD,
+    CACHE_AVOIDED, ASIDES, ASIDE_COST, ASIDES_UNPRICED, CACHE_LOOKUPS, EMBEDDING_COST, EMBEDDING_DURATION,
+    ATTEMPTS, ROUTE_STAGES, FIRST_TOKEN, DURATION,
+    OTEL_TOKENS, OTEL_DURATION, OTEL_FIRST_TOKEN, DROPPED, BUILD,
 )  # fmt: skip
 
 IN_FLIGHT = Metric(name="penstock_requests_in_flight", kind="gauge", help="Requests that are being answered now.")
@@ -151,6 +187,60 @@ STORE_UP = Metric(name="penstock_store_up", kind="gauge", help="1 when the last 
 WORKER_RSS = Metric(name="penstock_worker_rss_bytes", kind="gauge", labels=("worker",), help="Resident memory of a data worker.")
 CACHE_ENTRIES = Metric(name="penstock_cache_entries", kind="gauge", help="Answers held by the exact cache.")
 CACHE_BYTES = Metric(name="penstock_cache_bytes", kind="gauge", help="Bytes held by the exact cache.")
+SEMANTIC_ENTRIES = Metric(
+    name="penstock_semantic_cache_entries", kind="gauge", labels=("scope",), help="Questions whose answers the semantic cache keeps."
+)
+SEMANTIC_BYTES = Metric(
+    name="penstock_semantic_cache_bytes", kind="gauge", help="Bytes of questions, vectors and answers that the semantic cache keeps."
+)
+SEMANTIC_REMOVED = Metric(
+    name="penstock_semantic_cache_removed_total", kind="counter", labels=("reason",),
+    help="Entries that the semantic cache let go: expired, evicted, purged, wrong, replaced.",
+)  # fmt: skip
+SEMANTIC_STORE_UP = Metric(
+    name="penstock_semantic_cache_store_up", kind="gauge",
+    help="1 while the store of the semantic cache answers every worker of the host, else 0; absent where nothing is answered by meaning.",
+)  # fmt: skip
+SEMANTIC_WAITING = Metric(
+    name="penstock_semantic_cache_waiting", kind="gauge", help="What workers have learned that its store has not taken yet, in pieces."
+)
+SEMANTIC_DROPPED = Metric(
+    name="penstock_semantic_cache_dropped_total", kind="counter", labels=("worker",),
+    help="Lessons that the semantic cache let go: too many at once, or no room while its store was away.",
+)  # fmt: skip
+CACHE_WRONG = Metric(
+    name="penstock_cache_wrong_ratio", kind="gauge", labels=("bound",),
+    help="Wrong answers by meaning as a share of the requests that the cache looked at, as measured: estimate, and low and high of its "
+    "interval; absent while nothing is measured.",
+)  # fmt: skip
+CACHE_EXPECTED = Metric(
+    name="penstock_cache_expected_ratio", kind="gauge", labels=("bound",),
+    help="Wrong answers by meaning as a share of the same requests, as the risks say at which answers were served: expected, and at_most: "
+    "what the promise bounds them by in the scope where that is largest; absent while nothing is served.",
+)  # fmt: skip
+CACHE_PROMISED = Metric(
+    name="penstock_cache_promised_ratio", kind="gauge", help="Most wrong answers that are accepted, as a share of the same requests.",
+)  # fmt: skip
+CACHE_ALARMS = Metric(
+    name="penstock_cache_alarms", kind="gauge",
+    help="Scopes in which what was measured speaks against the risks or the promise: they answer as in zero-trust.",
+)  # fmt: skip
+ROUTE_SHADOWS = Metric(
+    name="penstock_route_shadow_total", kind="counter", labels=("route", "outcome"),
+    help="Requests that all tiers were to answer, to measure what routing loses: labelled, untold (nobody could judge), failed, or skipped "
+    "for want of room (busy, budget, cap).",
+)  # fmt: skip
+ROUTE_ERROR_BUDGET = Metric(
+    name="penstock_route_error_budget", kind="gauge", labels=("route",), help="Mean loss of quality that a route accepts.",
+)  # fmt: skip
+ROUTE_EXPECTED_LOSS = Metric(
+    name="penstock_route_expected_loss", kind="gauge", labels=("route", "tag"),
+    help="Mean loss of quality against the last tier that is expected of what is open; absent while nothing is.",
+)  # fmt: skip
+ROUTE_STATE = Metric(
+    name="penstock_route_state", kind="gauge", labels=("route", "tag", "state"),
+    help="1 for the state of a tag's cheap way: proven, expected, closed, alarm, off; of at most 200 tags of a route.",
+)  # fmt: skip
 FLEET_RENT = Metric(
     name="penstock_fleet_rent_usd_per_hour", kind="gauge", labels=("fleet", "upstream", "gpu"),
     help="What a fleet costs per hour at its price in force now, used or idle; absent while its price is unknown.",
@@ -211,6 +301,9 @@ IS_LEADER = Metric(name="penstock_is_leader", kind="gauge", help="1 where this h
 
 FROM_PROCESSES = (
     IN_FLIGHT, OUTSTANDING, CIRCUIT_OPEN, JOURNAL_LAG, JOURNAL_FAILURES, UNMETERED, STORE_UP, WORKER_RSS, CACHE_ENTRIES, CACHE_BYTES,
+    CACHE_WRONG, CACHE_EXPECTED, CACHE_PROMISED, CACHE_ALARMS,
+    SEMANTIC_ENTRIES, SEMANTIC_BYTES, SEMANTIC_REMOVED, SEMANTIC_STORE_UP, SEMANTIC_WAITING, SEMANTIC_DROPPED,
+    ROUTE_SHADOWS, ROUTE_ERROR_BUDGET, ROUTE_EXPECTED_LOSS, ROUTE_STATE,
     FLEET_RENT, TRACES_SENT, TRACES_DROPPED,
     BUDGET_SPENT_USD, BUDGET_LIMIT_USD, BUDGET_FORECAST_USD, BUDGET_SPENT_GPU_HOURS, BUDGET_LIMIT_GPU_HOURS, BUDGET_FORECAST_GPU_HOURS,
     REFUSED_BUDGET, RESERVATION_EXCEEDED, ALERTS_UNDELIVERED, BOOK_UP, QUEUE_WAITING, SHED, OBJECTIVE_BURN_RATE, DIRECTIVE_ACTIVE,
@@ -222,7 +315,7 @@ FROM_PROCESSES = (
 def tag_labels(declared: Sequence[str]) -> dict[str, str]:
     """Tag -> Prometheus label of every declared tag that is no fixed label anyway: legal characters only, never a name in use
     by us or by Prometheus."""
-    taken = {*TAGGED, "outcome", "status", "token_class", "cache", "le", "quantile", "job", "instance"}
+    taken = {*TAGGED, "outcome", "status", "token_class", "cache", "purpose", "le", "quantile", "job", "instance"}
     chosen: dict[str, str] = {}
     for tag in dict.fromkeys(map(normal_tag, declared)):
         if tag in TAGGED:

@@ -54,6 +54,9 @@ class Snapshot(Protocol):
 
     def find(self, request_id: str) -> UsageRecord | None: ...
 
+    def asides(self, request_id: str) -> list[UsageRecord]:
+        """Records of the calls that were made for a request and are not its answer, in the order in which they began."""
+
     def records(self, query: CostQuery, limit: int | None = None) -> Iterator[UsageRecord]:
         """Records of the window that match, newest first."""
 

@@ -157,14 +157,16 @@ class ClientConnection(asyncio.Protocol):
         self._reset_exchange()
         self._fed = 0
         self._busy = True
-        self._head = self._pool.loop.create_future()
+        head: asyncio.Future[Answer] = self._pool.loop.create_future()
+        self._head = head
         self._answer = None
         self.deadline = self._pool.now + first_s
         self.transport.write(message)
         try:
-            return await self._head
+            return await head
         except asyncio.CancelledError:
-            self.abandon()
+            if self._head is head:  # else the whole answer came in the same moment, and the connection may be somebody else's by now
+                self.abandon()
             raise
 
     # parser events

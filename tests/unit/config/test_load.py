@@ -56,6 +56,22 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert settings.fleets["f"].runs == str(tmp_path / "runs.csv")
 
 
+def test_an_embedder_that_is_a_directory_is_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "own" / "bge").mkdir(parents=True)
+    models = '[upstreams.u]\nbase_urls = ["http://h/v1"]\n[models."org/embed"]\nupstream = "u"\n[models."./m"]\nupstream = "u"\n'
+
+    def embedder(name: str) -> str:
+        (tmp_path / "penstock.toml").write_text(f'version = 1\n{models}[cache.semantic]\nembedder = "{name}"\n')
+        return load(tmp_path / "penstock.toml", {}).cache.semantic.embedder
+
+    assert [embedder(name) for name in ("./models/bge", "../bge", "own/bge", "a/b/c", "/srv/bge")] == [
+        str(tmp_path / "models/bge"), str(tmp_path / "../bge"), str(tmp_path / "own/bge"), str(tmp_path / "a/b/c"), "/srv/bge",
+    ]  # fmt: skip
+    assert embedder("~/bge") == str(Path.home() / "bge")
+    names = ["minilm", "sentence-transformers/all-MiniLM-L6-v2", "org/embed", "./m"]
+    assert [embedder(name) for name in names] == names, "these are no paths"
+
+
 def test_all_problems_are_reported_at_once() -> None:
     found = problems_of(
         """

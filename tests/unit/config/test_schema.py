@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
+from penstock.config.caching import ExactCache, SemanticCache
 from penstock.config.load import parse
 from penstock.config.schema import config_schema, usage_schema
 from penstock.config.settings import Settings
@@ -39,7 +41,11 @@ def test_defaults_of_the_schema_load_as_the_defaults() -> None:
     for name in ("exact", "semantic"):
         lines.append(f"[cache.{name}]")
         layer = sections["cache"]["properties"][name]["properties"]
-        lines += [f"{key} = {json.dumps(value['default'])}" for key, value in layer.items()]
+        lines += [f"{key} = {json.dumps(value['default'])}" for key, value in layer.items() if "default" in value]
+        kind = ExactCache if name == "exact" else SemanticCache
+        assert {key for key, value in layer.items() if "default" not in value} == {
+            field.name for field in msgspec.structs.fields(kind) if field.default is None
+        }
     assert parse("\n".join(lines), {}) == Settings(version=1)
 
 

@@ -6,6 +6,7 @@ from typing import cast
 
 from hypothesis import strategies as st
 
+from penstock.config.caching import Cache, SemanticCache
 from penstock.config.hardware import Fleet, OtherCost
 from penstock.config.settings import Bill as BillSettings
 from penstock.config.settings import Model, Settings, Upstream
@@ -81,10 +82,15 @@ class Snapshot(Ledger):
 def settings_of(idle: str = "separate") -> Settings:
     return Settings(
         version=1,
-        upstreams={"openai": Upstream(provider="openai"), "local": Upstream()},
+        upstreams={"openai": Upstream(provider="openai"), "azure": Upstream(provider="azure.ai.openai"), "local": Upstream()},
         fleets={"l40s": Fleet(gpu="L40S", upstream="local", price="0.700000001 USD/hour")},
         costs={"weights": OtherCost(price=Rate("12 USD/month"))},
-        models={"large": Model(upstream="openai", name="gpt-4o"), "small": Model(upstream="local")},
+        models={
+            "large": Model(upstream="openai", name="gpt-4o"),
+            "small": Model(upstream="local"),
+            "embed": Model(upstream="azure", name="text-embedding-3-small"),
+        },
+        cache=Cache(semantic=SemanticCache(embedder="embed")),
         bill=BillSettings(by=("team", "feature"), idle=idle),  # type: ignore[arg-type]
     )
 
@@ -151,6 +157,8 @@ def records_of(draw: st.DrawFn, since_ns: int = OCTOBER, until_ns: int = DECEMBE
         tokens, own = NO_TOKENS, False
     price = draw(st.sampled_from([PRICE, CHEAPER]))
     cost = draw(st.sampled_from([price.cost(tokens), None, 7])) if outcome != "refused" else None
+    embedding = draw(st.sampled_from([0, 0, 1_000_003])) if outcome != "refused" else 0
+    own_part = cost or 0 if own else 0
     return UsageRecord(
         id=draw(st.uuids()).hex,
         admitted_ns=draw(st.integers(since_ns // HOUR_NS, until_ns // HOUR_NS - 1)) * HOUR_NS,
@@ -162,10 +170,14 @@ def records_of(draw: st.DrawFn, since_ns: int = OCTOBER, until_ns: int = DECEMBE
         fleet="l40s" if own else None,
         tags=draw(st.dictionaries(st.sampled_from(["team", "feature"]), st.sampled_from(["", "search", "support"]))),
         tokens=tokens,
-        cost=cost,
+        cost=None if cost is None else cost + embedding,
+        provisional=own_part if embedding else None,
+        embedding_cost=embedding,
+        counterfactual=draw(st.sampled_from([cost, None])),
         price_id="book:large" if cost is not None and not own else None,
         price_version=price.version if cost is not None and not own else None,
         duration_us=1_000,
+        purpose=draw(st.sampled_from([None, None, None, "vote", "shadow"])),
     )
 
 

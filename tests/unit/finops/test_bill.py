@@ -329,3 +329,28 @@ def test_recorded_costs_of_a_month_before_the_ledger_can_be_allowed() -> None:
     run = Entry(id="r", kind="other", name="data", since_ns=OCTOBER + 1, until_ns=OCTOBER + 1, recorded_ns=DECEMBER, other_cost=5)
     [told] = not_known(bill(books_of([], [run]), "2026-10"))
     assert (told.what, told.always) == (f"its bill {covers(bill(books_of([], [run]), '2026-10'))}", False)
+
+
+def test_a_model_that_only_shadows_stands_on_the_bill_with_its_calls() -> None:
+    tokens = Tokens(1_000, 0, 0, 100, 0)
+    cost = PRICE.cost(tokens)
+    assert cost is not None
+    shadows = [
+        UsageRecord(
+            id=f"s{n}", admitted_ns=OCTOBER + n * HOUR_NS, endpoint="chat.completions", status=200, outcome="ok", model="large",
+            upstream="openai", tokens=tokens, cost=cost, price_id="book:large", price_version="2026", purpose="shadow", parent="r",
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    unpriced = msgspec.structs.replace(shadows[0], id="u", cost=None, price_id=None)
+    books = books_of([*shadows, unpriced])
+    made = bill(books, "2026-10")
+    billed = [charge for charge in made.charges if charge.line == "api"]
+    assert sum(int(charge.usd) for charge in billed) == 2 * cost
+    assert {charge.meter: charge.quantity for charge in billed} == {"Input Tokens": "2000", "Output Tokens": "200"}
+    assert "1 call beside a request has no price" in made.unknown
+    [bearer] = [each for each in made.bearers if int(each.usage_usd)]
+    assert (bearer.requests, bearer.unpriced) == (0, 1)
+    assert (made.coverage.requests, made.coverage.known_lines, made.coverage.lines) == (0, 2, 3)
+    without = bill_bytes(bill(books_of([one("a", OCTOBER, 5)]), "2026-10"))
+    assert b"asides" not in without, "a bill that was frozen before there were any stays as it is"

@@ -82,9 +82,36 @@ def test_the_words_of_a_row() -> None:
         "priced_requests": 2,
         "estimated_requests": 0,
         "compared_requests": 2,
+        "asides": 0,
+        "aside_usd": "0.000000000",
+        "unpriced_asides": 0,
     }
     assert shown["rows"] == [{"team": "search"} | row]
     assert shown["total"] == row
+
+
+def test_calls_beside_requests_cost_and_count_apart() -> None:
+    beside = {"parent": "r1", "tokens": Tokens(10, 0, 0, 5, 0), "model": "small"}
+    records = (
+        record(1, tokens=Tokens(10, 0, 0, 5, 0), cost=100, counterfactual=300),
+        record(2, purpose="draft", cost=20, **beside),
+        record(3, purpose="shadow", **beside),
+        record(4, purpose="shadow", outcome="error", cost=7, **beside),
+    )
+    shown = figures(*records, by=("purpose",))
+    rows = {row["purpose"]: row for row in shown["rows"]}
+    assert [(row["requests"], row["asides"], row["cost_usd"]) for row in (rows[None], rows["draft"], rows["shadow"])] == [
+        (1, 0, "0.000000100"), (0, 1, "0.000000020"), (0, 2, "0.000000007")
+    ]  # fmt: skip
+    assert (rows["draft"]["saved_usd"], rows["shadow"]["failed"], rows["shadow"]["unpriced_asides"]) == ("-0.000000020", 0, 1)
+    assert (shown["total"]["cost_usd"], shown["total"]["saved_usd"]) == ("0.000000127", "0.000000173")
+    coverage = shown["coverage"]
+    assert (coverage["requests"], coverage["priced_requests"], coverage["unpriced_requests"]) == (1, 1, 0)
+    assert (coverage["asides"], coverage["unpriced_asides"], coverage["priced_share"]) == (4 - 1, 1, 0.75)
+    assert coverage["unpriced_models"] == [{"model": "small", "requests": 1}]
+    assert coverage["tagged_share"] == {}, "that it answers a request is no gap in what is known of it"
+    unknown = figures(record(5, purpose="shadow", **beside))["total"]
+    assert (unknown["cost_usd"], unknown["aside_usd"], unknown["cp1kt_usd"]) == (None, None, None)
 
 
 def test_unknown_is_null_and_never_zero() -> None:

@@ -23,6 +23,10 @@ def test_it_does_not_matter_where_a_record_stands(records: list[UsageRecord], cu
     assert dict(split.latencies(query)) == dict(whole.latencies(query))
     assert split.span() == whole.span()
     assert [each.id for each in split.records(EVER)] == [each.id for each in whole.records(EVER)]
+    assert split.asides("req_1") == whole.asides("req_1")
+    alone = msgspec.structs.replace(query, requests_alone=True)
+    assert dict(split.sums(alone)) == dict(whole.sums(alone))
+    assert [each.id for each in split.newest(alone, 50)] == [each.id for each in whole.records(EVER) if each.purpose is None]
 
 
 @given(_records, st.integers(0, 20), st.integers(1, 7))

@@ -21,6 +21,18 @@ def test_every_subscriber_hears_every_batch() -> None:
     asyncio.run(scenario())
 
 
+def test_calls_beside_requests_are_not_followed() -> None:
+    async def scenario() -> None:
+        tail = Tail()
+        subscription = tail.subscribe()
+        tail.publish([record("d", purpose="draft", parent="a")])
+        tail.publish([record("a"), record("s", purpose="shadow", parent="a")])
+        assert await subscription.next(1) == Batch((record("a"),))
+        assert await subscription.next(0.01) is None
+
+    asyncio.run(scenario())
+
+
 def test_one_that_waits_is_woken() -> None:
     async def scenario() -> None:
         tail = Tail()

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.config.caching import SemanticCache
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.measures import Sums, sums_of
-from penstock.domain.ledger.record import Attempt, UsageRecord
+from penstock.domain.ledger.record import REPLAYED, Attempt, CacheDecision, UsageRecord
+from penstock.finops.caching_value import caching_value
 from penstock.finops.metrics import Gauges, MetricsAggregator, UnknownMetric
 from penstock.ports.metrics import FROM_PROCESSES, FROM_RECORDS, metrics_markdown
-from tests.unit.finops.ledgers import usage_records
+from tests.unit.finops.ledgers import EVER, Ledger, usage_records
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
@@ -50,7 +52,19 @@ def test_counters_add_up_to_the_records(records: list[UsageRecord], bound: int) 
     assert total(found, "penstock_requests_total") == sums.requests
     assert total(found, "penstock_requests_total", outcome="ok") == sums.requests - sums.failed
     assert total(found, "penstock_refused_total") == sums.refused
-    assert total(found, "penstock_cache_answers_total", cache="exact") == sums.cache_hits
+    answers = {layer: total(found, "penstock_cache_answers_total", cache=layer) for layer in REPLAYED}
+    assert sum(answers.values()) == sums.cache_hits
+    value = caching_value(Ledger(records), EVER, (), SemanticCache())
+    for layer in value.layers:
+        assert answers[layer.name] == layer.answers
+        assert total(found, "penstock_cache_avoided_usd_total", cache=layer.name) == pytest.approx(layer.avoided / 1e9)
+    priced = [each for each in records if each.outcome != "refused" and each.purpose is None and each.cost is not None]
+    assert total(found, "penstock_aside_calls_total") == sums.asides
+    assert total(found, "penstock_aside_cost_usd_total") == pytest.approx(sums.aside_cost / 1e9)
+    shadows = sum(each.purpose == "shadow" and each.outcome != "refused" for each in records)
+    assert total(found, "penstock_aside_calls_total", purpose="shadow") == shadows
+    assert total(found, "penstock_unpriced_aside_calls_total") == sums.asides_unpriced + sums.asides_unbooked
+    assert total(found, "penstock_embedding_cost_usd_total") == pytest.approx(sum(each.embedding_cost or 0 for each in priced) / 1e9)
     assert total(found, "penstock_tokens_total", token_class="cache_write") == sums.cache_write
     assert total(found, "penstock_tokens_total", token_class="reasoning") == sums.reasoning
     assert total(found, "penstock_unpriced_requests_total") == sums.requests - sums.priced
@@ -59,7 +73,7 @@ def test_counters_add_up_to_the_records(records: list[UsageRecord], bound: int) 
     assert total(found, "penstock_cost_usd_total") == pytest.approx(sums.cost / 1e9)
     assert total(found, "penstock_counterfactual_usd_total") == pytest.approx(sums.counterfactual / 1e9)
     assert total(found, "penstock_compared_cost_usd_total") == pytest.approx(sums.compared_cost / 1e9)
-    answered = [each for each in records if each.outcome != "refused"]
+    answered = [each for each in records if each.outcome != "refused" and each.purpose is None]
     for prefix in ("penstock_request_duration_seconds", "gen_ai_client_operation_duration_seconds"):
         assert total(found, f"{prefix}_count") == len(answered)
         assert total(found, f"{prefix}_bucket", le="0.64") == sum(each.duration_us <= 640_000 for each in answered)
@@ -76,6 +90,19 @@ def test_what_went_to_vain_tries_is_told_apart() -> None:
     aggregator.observe([record(cost=7 * 10**9, wasted_cost=2 * 10**9), record(cost=10**9), record(cost=None, wasted_cost=None)])
     found = scrape(aggregator)
     assert (total(found, "penstock_cost_usd_total"), total(found, "penstock_wasted_cost_usd_total")) == (8, 2)
+
+
+def test_what_the_cache_made_of_requests_is_counted_and_timed() -> None:
+    served = CacheDecision(verdict="served", mode="learned", embedding_us=4_000)
+    probed, unfit = CacheDecision(verdict="probe", mode="learned", embedding_us=90_000), CacheDecision(verdict="unfit", mode="learned")
+    aggregator = MetricsAggregator((), "1")
+    aggregator.observe(record(cache_decision=each) for each in (served, served, probed, unfit, None))
+    found = scrape(aggregator)
+    assert total(found, "penstock_cache_lookups_total", verdict="served", mode="learned") == 2
+    assert total(found, "penstock_cache_lookups_total", verdict="probe") == 1
+    assert total(found, "penstock_cache_lookups_total") == 4
+    assert total(found, "penstock_embedding_duration_seconds_bucket", le="0.005") == 2
+    assert total(found, "penstock_embedding_duration_seconds_sum") == pytest.approx(0.098)
 
 
 def test_label_sets_are_bounded_and_nothing_is_lost() -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.cli.reconcile_table import print_reconciliation
+from penstock.config.caching import Cache, SemanticCache
 from penstock.domain.bills.comparing import Tolerance
 from penstock.domain.bills.focus import FocusRow
-from penstock.domain.dialects.tokens import Tokens
+from penstock.domain.dialects.tokens import NO_TOKENS, Tokens
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.units import usd
@@ -22,7 +24,7 @@ from penstock.finops.bills.reconcile import Question, ReconcileError, Reconcilia
 from penstock.finops.bills.reconcile_report import reconcile_csv, reconcile_json, text
 from penstock.finops.statement import statement
 from penstock.ports.bill_source import ReadReport
-from tests.unit.finops.bill_books import DECEMBER, NOVEMBER, OCTOBER, books_of, records_of
+from tests.unit.finops.bill_books import DECEMBER, NOVEMBER, OCTOBER, books_of, records_of, settings_of
 
 DAY_NS = 86_400 * 10**9
 
@@ -66,7 +68,7 @@ def charge(cost: str, day: int = 1, **fields: object) -> FocusRow:
 def record(id: str, cost: int | None, day: int = 1, **fields: object) -> UsageRecord:
     given = {"endpoint": "chat.completions", "status": 200, "outcome": "ok", "model": "large", "upstream": "openai"}
     at = OCTOBER + (day - 1) * DAY_NS
-    return UsageRecord(id=id, admitted_ns=at, cost=cost, tokens=Tokens(1000, 0, 0, 10, 0), **{**given, **fields})  # type: ignore[arg-type]
+    return UsageRecord(id=id, admitted_ns=at, cost=cost, **{"tokens": Tokens(1000, 0, 0, 10, 0), **given, **fields})  # type: ignore[arg-type]
 
 
 @given(st.lists(records_of(), max_size=8), st.integers(0, 40), st.integers(1, 30))
@@ -237,3 +239,28 @@ def test_money_is_a_decimal_text(amount: str, shown: str) -> None:
 
 def test_december_is_not_there_yet() -> None:
     assert list(ledger_lines(books_of([]), (), DECEMBER, DECEMBER + DAY_NS)) == []
+
+
+def test_an_embedding_stands_against_the_bill_of_whoever_made_it() -> None:
+    """Half of the answers were replayed, a quarter came from own hardware, and the embedder has users of its own."""
+    asked = [record(f"a{n}", 5_000_000 + 20_000, embedding_cost=20_000, counterfactual=5_000_000) for n in range(10)]
+    hits = [record(f"h{n}", 20_000, embedding_cost=20_000, counterfactual=5_000_000, cache="semantic", tokens=NO_TOKENS) for n in range(20)]
+    own: dict[str, Any] = {"model": "small", "upstream": "local", "fleet": "l40s", "provisional": 3_000}
+    mine = [record(f"o{n}", 3_000 + 20_000, embedding_cost=20_000, counterfactual=3_000, **own) for n in range(10)]
+    direct = record("direct", 1_000_000, endpoint="embeddings", model="embed", upstream="azure")
+    books = books_of([*asked, *hits, *mine, direct])
+    lines = list(ledger_lines(books, list(subjects(books)), OCTOBER, OCTOBER + DAY_NS))
+    booked: dict[str, Decimal] = {}
+    for line in lines:
+        booked[line.subject.service] = booked.get(line.subject.service, Decimal(0)) + (line.cost or Decimal(0))
+    assert booked["openai"] == Decimal("0.05")
+    assert booked["azure"] == Decimal("0.001") + 40 * Decimal("0.00002")
+    assert "local" not in booked, "nobody bills what own hardware did, or what was looked up for it"
+
+
+def test_what_own_hardware_embeds_is_on_no_bill() -> None:
+    configured = msgspec.structs.replace(settings_of(), cache=Cache(semantic=SemanticCache(embedder="small")))
+    given: dict[str, Any] = {"embedding_cost": 20_000, "counterfactual": 5_000_000, "provisional": 20_000}
+    books = books_of([record("a", 5_020_000, **given)], configured=configured)
+    (line,) = (line for line in ledger_lines(books, list(subjects(books)), OCTOBER, OCTOBER + DAY_NS) if line.subject.kind == "api")
+    assert (line.subject.service, line.cost) == ("openai", Decimal("0.005"))

@@ -6,10 +6,15 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.ledger.record import UsageRecord, booked_of
+from penstock.domain.ledger.record import CacheDecision, UsageRecord, booked_of
 from penstock.finops.savings import Savings, savings, savings_by
 from tests.ledger_entries import RECORD, record
 from tests.unit.finops.ledgers import EVER, Ledger, usage_records
+
+LOOKED = CacheDecision(verdict="refused", mode="zero-trust")
+NOTHING = dict.fromkeys(
+    ("routing", "processing", "exact_cache", "normalised_cache", "semantic_cache", "embedding", "asides", "wasted_tries"), (0, 0)
+)
 
 
 def of(*records: UsageRecord) -> Savings:
@@ -30,7 +35,7 @@ def test_the_levers_add_up_to_the_last_nano_usd(records: list[UsageRecord]) -> N
     found = of(*records)
     assert found.counterfactual - sum(lever.amount for lever in found.levers) == found.paid
     answered = [each for each in records if each.outcome != "refused"]
-    assert found.compared + found.apart == len(answered)
+    assert found.compared + found.apart == sum(each.purpose is None for each in answered)
     assert found.paid + found.apart_cost == sum(booked_of(each) or 0 for each in answered)
 
 
@@ -40,9 +45,32 @@ def test_each_lever_has_its_own() -> None:
     replayed = made("3", cache="exact", cost=0)
     wasteful = made("4", cost=17, wasted_cost=7)
     found = of(routed, stayed, replayed, wasteful)
-    assert amounts(found) == {"routing": (270, 3), "processing": (0, 0), "exact_cache": (10, 1), "wasted_tries": (-7, 1)}
+    assert amounts(found) == NOTHING | {"routing": (270, 3), "exact_cache": (10, 1), "wasted_tries": (-7, 1)}
     assert (found.counterfactual, found.paid, found.saved, found.compared) == (400, 127, 273, 4)
     assert found.baselines == ("large",)
+
+
+def test_what_was_called_beside_requests_is_a_lever_that_costs() -> None:
+    draft = made("2", purpose="draft", parent="1", cost=8, wasted_cost=3)
+    verifier = made("3", purpose="verifier", parent="1", model="large", cost=2, counterfactual=None)
+    shadow = made("4", purpose="shadow", parent="1", cost=None)
+    found = of(made("1"), draft, verifier, shadow)
+    assert amounts(found) == NOTHING | {"routing": (90, 1), "asides": (-10, 2)}
+    assert (found.counterfactual, found.paid, found.saved, found.compared, found.apart) == (100, 20, 80, 1, 0)
+    assert (found.unpriced, found.asides_unpriced) == (0, 1)
+
+
+def test_each_layer_of_the_cache_has_its_own_and_what_looks_for_answers_costs() -> None:
+    same_words = made("1", cache="normalised", cost=0)
+    other_words = made("2", cache="semantic", cost=2, embedding_cost=2)
+    hedged = made("3", cache="semantic", cost=7, embedding_cost=2, wasted_cost=5)
+    in_vain = made("4", cost=12, embedding_cost=2)
+    free = made("5", cache_decision=LOOKED, embedding_cost=None)
+    found = of(same_words, other_words, hedged, in_vain, free)
+    assert amounts(found) == NOTHING | {
+        "routing": (450, 5), "normalised_cache": (10, 1), "semantic_cache": (20, 2), "embedding": (-6, 3), "wasted_tries": (-5, 1),
+    }  # fmt: skip
+    assert (found.counterfactual, found.paid) == (500, 31)
 
 
 def test_a_processing_class_is_a_lever_of_its_own_where_nothing_else_differs() -> None:
@@ -63,7 +91,7 @@ def test_without_a_baseline_only_the_cache_earns() -> None:
         made("1", baseline=None, counterfactual=10),
         made("2", baseline=None, counterfactual=10, cache="exact", cost=0),
     )
-    assert amounts(found) == {"routing": (0, 0), "processing": (0, 0), "exact_cache": (10, 1), "wasted_tries": (0, 0)}
+    assert amounts(found) == NOTHING | {"exact_cache": (10, 1)}
     assert "No baseline" in found.definition
 
 

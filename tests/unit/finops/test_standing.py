@@ -174,6 +174,13 @@ def test_unknown_is_said() -> None:
     assert "at least" in some.note
 
 
+def test_what_is_called_beside_requests_counts_against_their_budget() -> None:
+    found = status([spent("1", USD), spent("2", 2 * USD, purpose="draft", parent="1"), spent("3", None, purpose="shadow", parent="1")])
+    assert (found.spent, found.unpriced) == (3 * USD, 1)
+    assert found.note.startswith("1 of its requests and of the calls beside them have no price: it is at least this")
+    assert status([spent("3", None, purpose="shadow", parent="1")]).spent is None, "nothing of it is known"
+
+
 def test_an_empty_ledger_has_spent_nothing() -> None:
     found = status([])
     assert (found.spent, found.share, alerts(found)) == (0, Fraction(0), ())

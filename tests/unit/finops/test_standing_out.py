@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.domain.ledger.record import UsageRecord
 from penstock.domain.prices.schedule import DAY_NS
 from penstock.finops.ledger import Keys
 from penstock.finops.savings import savings_by
@@ -153,3 +154,16 @@ def test_a_cache_that_pays() -> None:
     other = [record(f"o{n}", cost=10, list_cost=10, counterfactual=10, tags={"feature": "code"}) for n in range(120)]
     rows = savings_by(Ledger([*hits, *made, *other]), msgspec.structs.replace(EVER, by=("feature",)))
     assert [row.keys for row in paying_cache(rows)] == [("faq",)]
+
+
+def test_all_layers_of_the_cache_pay_together_less_embeddings() -> None:
+    def asked(id: str, layer: str | None, feature: str, embedding: int) -> UsageRecord:
+        more = {"cache": layer, "cost": embedding} if layer else {"cost": 10 + embedding}
+        return record(id, list_cost=10, counterfactual=10, embedding_cost=embedding, tags={"feature": feature}, **more)
+
+    layers = ("exact", "normalised", "semantic", None, None, None, None, None)
+    free = [asked(f"f{n}", layers[n % 8], "faq", 0) for n in range(160)]
+    dear = [asked(f"d{n}", layers[n % 8], "dear", 2 if n % 8 > 1 else 0) for n in range(160)]
+    rows = savings_by(Ledger([*free, *dear]), msgspec.structs.replace(EVER, by=("feature",)))
+    assert [(row.keys, row.savings.by_cache, row.savings.list_cost) for row in paying_cache(rows)] == [(("faq",), 600, 1600)]
+    assert {row.keys: row.savings.by_cache for row in rows}["dear",] == 600 - 120 * 2

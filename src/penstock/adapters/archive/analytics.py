@@ -95,6 +95,7 @@ def expression(query: CostQuery, json: str = "string") -> "ir.Table":
     records = ibis.table({name: kinds[kind] for name, kind in COLUMNS}, name="records")
     conditions = [records.admitted_ns >= max(query.since_ns, -MOST_INT), records.admitted_ns < min(query.until_ns, MOST_INT)]
     conditions += [_key(records, key) == value for key, value in query.where]
+    conditions += [records.purpose.isnull()] if query.requests_alone else []
     found = records.filter(conditions)
     keys = {f"key{index}": _key(found, key) for index, key in enumerate(query.by)}
     measures = {"records": found.count(), **_measures(found)}
@@ -126,44 +127,70 @@ def _measures(records: "ir.Table") -> dict[str, Any]:
     """Every field of `Sums`: `measures.sums_of`, over columns."""
     import ibis
 
-    answered = records.outcome != "refused"
-    priced = answered & records.cost.notnull()
+    line = records.outcome != "refused"
+    answered, aside = line & records.purpose.isnull(), line & records.purpose.notnull()
+    has_cost = records.cost.notnull()
+    priced, priced_line = answered & has_cost, line & has_cost
     compared = priced & records.counterfactual.notnull()
     tokens = [records[f"tokens_{name}"] for name in _PROCESSED]
     recalled = [records[f"recalled_{name}"] for name in _PROCESSED]
     total = _plus(tokens)
-    split = priced & records.input_cost.notnull() & records.list_cost.notnull() & (total > 0)
-    unbooked = answered & records.cost.isnull() & records.fleet.notnull() & records.wasted_cost.notnull()
-    wasted = records.wasted_cost.fill_null(0)
+    split = priced_line & records.input_cost.notnull() & records.list_cost.notnull() & (total > 0)
+    embedding_known = records.embedding_cost.notnull() | records.cache_decision.isnull()
+    by_hours = records.cost.isnull() & records.fleet.notnull() & records.wasted_cost.notnull() & embedding_known
+    wasted, beside = records.wasted_cost.fill_null(0), records.wasted_cost + records.embedding_cost.fill_null(0)
     own = ibis.coalesce(records.provisional, ibis.ifelse(records.fleet.isnull(), 0, records.cost.fill_null(0)))
+    booked = line & (has_cost | by_hours)
     given: dict[str, tuple[Any, Any]] = {
         "requests": (1, answered),
-        "refused": (1, ~answered),
+        "refused": (1, (records.outcome == "refused") & records.purpose.isnull()),
         "failed": (1, answered & (records.outcome != "ok")),
         "cache_hits": (1, answered & records["cache"].isin(REPLAYED)),
-        **{name: (column, answered) for name, column in zip(_PROCESSED, tokens, strict=True)},
+        **{name: (column, line) for name, column in zip(_PROCESSED, tokens, strict=True)},
         "recalled_input": (_plus(recalled[:3]), answered),
         "recalled_output": (_plus(recalled[3:]), answered),
         "priced": (1, priced),
-        "priced_tokens": (total, priced),
-        "cost": (ibis.coalesce(records.cost, records.wasted_cost), priced | unbooked),
+        "priced_tokens": (total, priced_line),
+        "cost": (ibis.coalesce(records.cost, beside), booked),
         "estimated": (1, priced & (records.cost_basis == "estimated")),
         "compared": (1, compared),
-        "compared_cost": (records.cost, compared),
+        "compared_cost": (records.cost, compared | (aside & has_cost)),
         "counterfactual": (records.counterfactual, compared),
         "list_cost": (records.list_cost.fill_null(0), compared),
         "wasted": (wasted, compared),
         "wasting": (1, compared & (wasted > 0)),
-        "provisional": (own, priced | unbooked),
-        "split": (1, split),
+        "provisional": (own, booked),
+        "split": (1, split & answered),
         "split_input_cost": (records.input_cost, split),
         "split_output_cost": (records.list_cost - records.input_cost, split),
         "split_input": (_plus(tokens[:3]), split),
         "split_output": (_plus(tokens[3:]), split),
-        "unbooked": (1, unbooked),
-        "unbooked_tokens": (total, unbooked),
+        "unbooked": (1, answered & by_hours),
+        "unbooked_tokens": (total, line & by_hours),
+        **_of_caching(records, answered, priced, compared),
+        "asides": (1, aside),
+        "aside_cost": (records.cost, aside & has_cost),
+        "asides_unpriced": (1, aside & records.cost.isnull() & ~by_hours),
+        "asides_unbooked": (1, aside & by_hours),
     }
     return {name: _total(*given[name]) for name in Sums.__struct_fields__}
+
+
+def _of_caching(records: "ir.Table", answered: Any, priced: Any, compared: Any) -> dict[str, tuple[Any, Any]]:
+    """The same for what the semantic cache did, or would have done."""
+    looked, beyond = records.cache_decision.notnull(), records.cost - records.embedding_cost.fill_null(0)
+    normalised, semantic = records.would_cache == "normalised", records.would_cache == "semantic"
+    return {
+        "looked": (1, answered & looked),
+        "embedding_cost": (records.embedding_cost.fill_null(0), compared),
+        "embedded": (1, compared & (records.embedding_cost > 0)),
+        "embedding_unknown": (1, answered & looked & records.embedding_cost.isnull()),
+        "would_normalised": (1, answered & normalised),
+        "would_normalised_cost": (beyond, priced & normalised),
+        "would_semantic": (1, answered & semantic),
+        "would_semantic_cost": (beyond, priced & semantic),
+        "would_priced": (1, priced & (normalised | semantic)),
+    }
 
 
 def _total(value: Any, condition: Any) -> Any:

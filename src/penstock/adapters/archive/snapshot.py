@@ -63,6 +63,11 @@ class ArchivedSnapshot(SqlSnapshot):
     def find(self, request_id: str) -> UsageRecord | None:
         return super().find(request_id) or self._find_sealed(request_id)
 
+    def asides(self, request_id: str) -> list[UsageRecord]:
+        sealed = self._near(request_id) if _OWN_ID.fullmatch(request_id) else self._sealed
+        found = self._over(sealed).asides(request_id) if sealed else []
+        return sorted((*super().asides(request_id), *found), key=_place_of)
+
     def records(self, query: CostQuery, limit: int | None = None) -> Iterator[UsageRecord]:
         left = limit
         query = narrowed(query)
@@ -79,13 +84,18 @@ class ArchivedSnapshot(SqlSnapshot):
                     return
 
     def _find_sealed(self, request_id: str) -> UsageRecord | None:
-        """Our own ids tell the time, so that few files are looked into; all of them for others."""
-        if match := _OWN_ID.fullmatch(request_id):
-            told_ns = int(match[1], 16) * 10**6
-            near = [part for part in self._sealed if part.first_ns - DAY_NS < told_ns < part.last_ns + DAY_NS]
-            if near and (found := self._over(near).find(request_id)):
-                return found
+        near = self._near(request_id)
+        if near and (found := self._over(near).find(request_id)):
+            return found
         return self._over(self._sealed).find(request_id) if self._sealed else None
+
+    def _near(self, request_id: str) -> list[Part]:
+        """Our own ids tell the time, so that few files are looked into; none of them for others."""
+        match = _OWN_ID.fullmatch(request_id)
+        if match is None:
+            return []
+        told_ns = int(match[1], 16) * 10**6
+        return [part for part in self._sealed if part.first_ns - DAY_NS < told_ns < part.last_ns + DAY_NS]
 
     def _windows(self, query: CostQuery) -> Iterator[tuple[CostQuery, list[Part]]]:
         """The window in pieces, newest first: days with sealed files, and what lies between them."""

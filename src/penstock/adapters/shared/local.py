@@ -206,7 +206,7 @@ class LocalBook:
         self._drop()
         db = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
         self._db = db
-        db.execute("PRAGMA synchronous = OFF")
+        _patiently(db, "PRAGMA synchronous = OFF")  # reads the file first, which another may be just making
         _patiently(db, "PRAGMA journal_mode = WAL")
         _patiently(db, "BEGIN IMMEDIATE")
         for statement in _SCHEMA:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from penstock.ports.cost_store import CostStore
 from penstock.ports.documents import Documents
+from penstock.ports.evidence import EvidenceStore
 from penstock.ports.key_store import KeyStore
 from penstock.ports.usage_store import StoreError, UsageStore
 
@@ -48,6 +49,17 @@ def open_documents(url: str) -> Documents:
 
         return SqlDocuments(SqliteDatabase(path))
     return SqlDocuments(_postgres().PostgresDatabase(url))
+
+
+def open_evidence(url: str) -> EvidenceStore:
+    """The evidence of routing in the same database. Raises `StoreError` as `open_store` does."""
+    from penstock.adapters.stores.evidence import SqlEvidence
+
+    if path := _sqlite_path(url):
+        from penstock.adapters.stores.sqlite import SqliteDatabase
+
+        return SqlEvidence(SqliteDatabase(path))
+    return SqlEvidence(_postgres().PostgresDatabase(url))
 
 
 def open_costs(url: str) -> CostStore:

@@ -37,12 +37,18 @@ def select_piece(dialect: Dialect, cube: Cube, query: CostQuery, piece: Piece, *
 def _from_cube(dialect: Dialect, cube: Cube, query: CostQuery, piece: Piece, halves: bool) -> Select:
     keys = [_period(key, piece) if key in PERIODS else f"k.{key}" for key in query.by]
     values = [total for name in cube.values for total in totals(f"c.{name}", None, halves)]
-    filters = "".join(f" AND k.{key} = {dialect.mark}" for key, _ in query.where)
+    filters = _filters(dialect, cube, query)
     sql = (
         f"SELECT {', '.join([*keys, *cube.bins, *values])} FROM {cube.name}_{piece.level} c JOIN {cube.name}_keys k ON k.id = c.key_id "
         f"WHERE c.period >= {dialect.mark} AND c.period < {dialect.mark}{filters}{_grouped(len(keys) + len(cube.bins))}"
     )
     return sql, [piece.since, piece.until, *(value for _, value in query.where)]
+
+
+def _filters(dialect: Dialect, cube: Cube, query: CostQuery) -> str:
+    """A cube that is not kept by purpose holds no asides."""
+    alone = " AND k.purpose IS NULL" if query.requests_alone and "purpose" in cube.keys else ""
+    return "".join(f" AND k.{key} = {dialect.mark}" for key, _ in query.where) + alone
 
 
 def _period(key: str, piece: Piece) -> str:
@@ -84,7 +90,7 @@ def _grouped(width: int) -> str:
 
 def select_periods(dialect: Dialect, query: CostQuery, piece: Piece) -> Select:
     """The periods of a piece that hold a record which passes the filters, newest first."""
-    filters = "".join(f" AND k.{key} = {dialect.mark}" for key, _ in query.where)
+    filters = _filters(dialect, SUMS_CUBE, query)
     sql = (
         f"SELECT DISTINCT c.period FROM sums_{piece.level} c JOIN sums_keys k ON k.id = c.key_id "
         f"WHERE c.period >= {dialect.mark} AND c.period < {dialect.mark}{filters} ORDER BY c.period DESC"

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, Literal, get_origin
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -22,7 +23,9 @@ _FIELDS = msgspec.structs.fields(UsageRecord)
 
 
 def _kind(annotation: object) -> Kind:
-    return "text" if get_origin(annotation) is Literal else _KINDS.get(annotation, "json")
+    told = [each for each in get_args(annotation) if each is not NoneType]
+    words = len(told) == 1 and get_origin(told[0]) is Literal
+    return "text" if words or get_origin(annotation) is Literal else _KINDS.get(annotation, "json")
 
 
 _PLAIN = tuple((field.name, _kind(field.type)) for field in _FIELDS if field.name not in _SPREAD and _kind(field.type) != "json")
@@ -32,6 +35,8 @@ _COUNTS = tuple(f"{group}_{name}" for group in ("tokens", "recalled") for name i
 COLUMNS: tuple[tuple[str, Kind], ...] = (*_PLAIN, *((name, "json") for name in _JSON), *((name, "int") for name in _COUNTS))
 NAMES = tuple(name for name, _ in COLUMNS)
 _UNKNOWN_SAID = {"wasted_cost"}
+_UNKNOWN_BESIDE = {"embedding_cost": "cache_decision"}
+"""unknown where NULL only if the other column tells that there was something to know: records of before have both NULL"""
 REQUIRED = frozenset(field.name for field in _FIELDS if field.required)
 
 _plain_of = attrgetter(*(name for name, _ in _PLAIN))
@@ -47,18 +52,23 @@ def row_of(record: UsageRecord) -> Row:
     if "\0" in "".join(filter(None, _told_by_others(record))):
         return row_of(storable(record))
     tags, attempts = record.tags, record.attempts
-    tags_text = _encode(tags).decode() if tags else "{}"
-    attempts_text = _encode(attempts).decode() if attempts else "[]"
-    parts_text = _encode(record.parts).decode() if record.parts else None
-    wasted_text = _encode(record.wasted_work).decode() if record.wasted_work else None
-    if _NUL in tags_text or _NUL in attempts_text or (wasted_text is not None and _NUL in wasted_text):
+    texts = (
+        _encode(tags).decode() if tags else "{}",
+        _encode(attempts).decode() if attempts else "[]",
+        _encode(record.parts).decode() if record.parts else None,
+        _encode(record.wasted_work).decode() if record.wasted_work else None,
+        None if record.cache_decision is None else _encode(record.cache_decision).decode(),
+        None if record.route_decision is None else _encode(record.route_decision).decode(),
+        None if record.observed is None else _encode(record.observed).decode(),
+    )
+    if any(_NUL in text for text in texts if text is not None):
         clean = storable(record)
-        if clean.tags != tags or clean.attempts != attempts or clean.wasted_work != record.wasted_work:
+        if any(getattr(clean, name) != getattr(record, name) for name in _JSON):
             return row_of(clean)
     counts = _astuple(record.tokens) + _astuple(record.recalled)
     if max(counts) > MOST_TOKENS:
         counts = tuple(min(count, MOST_TOKENS) for count in counts)
-    return (*_plain_of(record), tags_text, attempts_text, parts_text, wasted_text, *counts)
+    return (*_plain_of(record), *texts, *counts)
 
 
 def record_of(row: Sequence[Any]) -> UsageRecord:
@@ -75,6 +85,9 @@ def record_of(row: Sequence[Any]) -> UsageRecord:
     for (name, decoder), value in zip(_decoders.items(), row[plain:], strict=False):
         if value is not None:
             given[name] = decoder.decode(value)
+    for name, other in _UNKNOWN_BESIDE.items():
+        if other in given and name not in given:
+            given[name] = None
     counts = [value or 0 for value in row[plain + len(_JSON) :]]
     return UsageRecord(tokens=Tokens(*counts[:5]), recalled=Tokens(*counts[5:]), **given)
 

@@ -21,11 +21,13 @@ CUBED_TAGS = ("team", "feature", "environment", "cost_center", "business_unit", 
 CUBED = (
     "tier", "cache", "outcome", *CUBED_TAGS, "model", "sla", "upstream", "endpoint", "response_model", "model_version", "optimization",
     "fleet", "gpu", "instance", "region", "route", "strategy", "status", "price_id", "price_version", "cost_basis", "baseline",
-    "processing",
+    "processing", "purpose",
 )  # fmt: skip
 """what `sums` are kept by: few values each. Not users, API keys or requested models, which clients choose"""
+LATER = ("purpose",)
+"""those of them that came after the first tables: they stand last in a name, so that names of before mean what they meant"""
 
-_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual", "input_cost", "provisional")
+_MONEY = ("cost", "list_cost", "wasted_cost", "counterfactual", "input_cost", "provisional", "embedding_cost")
 _COUNTS = tuple(f"{group}_{name}" for group in ("tokens", "recalled") for name in Tokens.__struct_fields__)
 _ANY_BIT = " | ".join((*_COUNTS, *(f"COALESCE({name}, 0)" for name in _MONEY)))
 _APART = f"CASE WHEN {_ANY_BIT} NOT BETWEEN 0 AND {2**36 - 1} THEN id END"
@@ -45,13 +47,15 @@ class Cube(msgspec.Struct, frozen=True):
     """integer columns that tell the rows of one group apart"""
     values: tuple[str, ...]
     """integer columns that are added up"""
+    later: tuple[str, ...] = ()
+    """keys that came after the others: unknown in what was written before"""
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (*self.bins, *self.values)
 
 
-SUMS_CUBE = Cube("sums", CUBED, _APART, (), Sums.__struct_fields__)
+SUMS_CUBE = Cube("sums", CUBED, _APART, (), Sums.__struct_fields__, LATER)
 LATENCY_CUBE = Cube("latency", ("endpoint", "model", "tier", "upstream", "sla", "cache"), "NULL", ("bin",), ("answers",))
 CUBES = (SUMS_CUBE, LATENCY_CUBE)
 
@@ -74,6 +78,20 @@ def cube_tables(dialect: Dialect) -> list[str]:
             f"(period {integer} NOT NULL, key_id {integer} NOT NULL, {numbers}, PRIMARY KEY ({unique})){dialect.clustered}"
             for level in LEVELS
         ]
+    return statements
+
+
+def missing_sums(dialect: Dialect, present: Callable[[str], set[str]]) -> list[str]:
+    """Statements that add the sums and the keys that are newer than a cube, whose columns `present` tells. Only for sums that no record
+    of before has a part in, and keys that none has a value of: their rows hold 0 and NULL. Any other needs a schema of its own, whose
+    cubes are made anew."""
+    integer, text, statements = dialect.kinds["int"], dialect.kinds["text"], []
+    for cube in CUBES:
+        known = present(f"{cube.name}_keys")
+        statements += [f"ALTER TABLE {cube.name}_keys ADD COLUMN {key} {text}" for key in cube.later if key not in known]
+        for table in (f"{cube.name}_{level}" for level in LEVELS):
+            new = [name for name in cube.values if name not in present(table)]
+            statements += [f"ALTER TABLE {table} ADD COLUMN {name} {integer} NOT NULL DEFAULT 0" for name in new]
     return statements
 
 
@@ -136,24 +154,27 @@ def _merge(cube: Cube, level: str, hours: int) -> str:
 def name_of(cube: Cube, word: Callable[[str], str | None]) -> str:
     """The words of anything as `name_sql` has them of records, by the value of each key."""
     fields, tags = _split(cube)
-    return msgspec.json.encode([*map(word, fields), [*map(word, tags)], None]).decode()
+    return msgspec.json.encode([*map(word, fields), [*map(word, tags)], None, *map(word, cube.later)]).decode()
 
 
 def name_sql(dialect: Dialect, cube: Cube) -> str:
-    """SQL of a record's words as JSON: fields, then the array of its tags, then what sets it apart."""
+    """SQL of a record's words as JSON: fields, then the array of its tags, then what sets it apart, then later keys."""
     fields, tags = _split(cube)
-    words = [key_sql(dialect, key)[0] for key in fields]
-    return dialect.json_array.format(", ".join([*words, dialect.tags_array(tags, "tags") if tags else "NULL", cube.apart]))
+    words, later = ([key_sql(dialect, key)[0] for key in keys] for keys in (fields, cube.later))
+    return dialect.json_array.format(", ".join([*words, dialect.tags_array(tags, "tags") if tags else "NULL", cube.apart, *later]))
 
 
 def _path(cube: Cube, key: str) -> tuple[int, ...]:
     """Where the value of a key stands in a name."""
     fields, tags = _split(cube)
+    if key in cube.later:
+        return (len(fields) + 2 + cube.later.index(key),)
     return (len(fields), tags.index(key)) if key in tags else (fields.index(key),)
 
 
 def _split(cube: Cube) -> tuple[list[str], list[str]]:
-    return [key for key in cube.keys if key not in CUBED_TAGS], [key for key in cube.keys if key in CUBED_TAGS]
+    first = [key for key in cube.keys if key not in cube.later]
+    return [key for key in first if key not in CUBED_TAGS], [key for key in first if key in CUBED_TAGS]
 
 
 def _select_sums(dialect: Dialect, source: str, where: str) -> str:
@@ -181,5 +202,7 @@ def _bin(column: str, bounds: Sequence[int], first: int) -> str:
     return f"CASE WHEN {column} <= {bounds[middle]} THEN {lower} ELSE {upper} END"
 
 
-FIRST_TOKEN_BIN, FIRST_TOKEN_KNOWN = _bin("first_token_us", BOUNDS_US, 0), "outcome = 'ok' AND first_token_us IS NOT NULL"
-DURATION_BIN, DURATION_KNOWN = _bin("duration_us", BOUNDS_US, DURATION_BINS), "outcome = 'ok' AND duration_us IS NOT NULL"
+_TIMED = "outcome = 'ok' AND purpose IS NULL"
+_TIMED = "outcome = 'ok' AND purpose IS NULL"
+FIRST_TOKEN_BIN, FIRST_TOKEN_KNOWN = _bin("first_token_us", BOUNDS_US, 0), f"{_TIMED} AND first_token_us IS NOT NULL"
+DURATION_BIN, DURATION_KNOWN = _bin("duration_us", BOUNDS_US, DURATION_BINS), f"{_TIMED} AND duration_us IS NOT NULL"

@@ -17,10 +17,20 @@ from psycopg.types.string import TextLoader
 
 from penstock.adapters.stores.columns import NAMES, Row, row_of, storable
 from penstock.adapters.stores.cost_tables import cost_tables, put_marks, worked_hours
-from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, put_fresh
+from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, missing_sums, put_fresh
 from penstock.adapters.stores.documents import document_tables
+from penstock.adapters.stores.evidence import evidence_tables, insert_observation, observed_in
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
-from penstock.adapters.stores.sql import SCHEMA_VERSION, Dialect, missing_columns, newer_schema, put_offset, put_reservation, tables
+from penstock.adapters.stores.sql import (
+    PARENTS,
+    SCHEMA_VERSION,
+    Dialect,
+    missing_columns,
+    newer_schema,
+    put_offset,
+    put_reservation,
+    tables,
+)
 from penstock.domain.ledger.record import UsageRecord
 from penstock.ports.usage_store import Intake, Snapshot, StoreError
 
@@ -65,7 +75,7 @@ _TEMPORARY = (
 )
 _PUT_ARRIVED, _PUT_ALL = put_fresh(POSTGRES, "arrived", "true"), put_fresh(POSTGRES, "records", "true")
 _PUT_MARKS = put_marks(POSTGRES)
-_RESERVE, _OFFSET = put_reservation(POSTGRES), put_offset(POSTGRES)
+_RESERVE, _OFFSET, _OBSERVE = put_reservation(POSTGRES), put_offset(POSTGRES), insert_observation(POSTGRES)
 
 
 class PostgresDatabase:
@@ -102,10 +112,14 @@ class PostgresDatabase:
             older = version is not None and version < SCHEMA_VERSION
             if older:  # first of all: a writer holds this row before it takes hold of any other
                 db.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
-            for statement in (*document_tables(POSTGRES), *missing_columns(POSTGRES, lambda table: _columns(db, table))):
+            for statement in (*document_tables(POSTGRES), *evidence_tables(POSTGRES)):
+                db.execute(statement)
+            for statement in (*missing_columns(POSTGRES, lambda table: _columns(db, table)), PARENTS):
                 db.execute(statement)
             if older:
                 self._begin_cubes(db)
+            for statement in missing_sums(POSTGRES, lambda table: _columns(db, table)):
+                db.execute(statement)
 
     def _begin_cubes(self, db: Connection) -> None:
         db.execute("LOCK TABLE records IN EXCLUSIVE MODE")
@@ -165,7 +179,7 @@ class PostgresDatabase:
             return StoreError(f"the store {self.name} is read-only", "point [server] store at the primary server")
         if isinstance(problem, errors.InsufficientPrivilege):
             return StoreError(f"the store {self.name} refuses: {reason}", "grant this user CREATE on the schema, or use the tables' owner")
-        if isinstance(problem, errors.UndefinedColumn):
+        if isinstance(problem, errors.UndefinedColumn | errors.UndefinedTable):
             return StoreError(f"the store {self.name} has an older schema", "run `penstock serve` once: it brings the schema up to date")
         return StoreError(
             f"the store {self.name} {what}: {reason}", "check [server] store, and that the database server runs and lets this host in"
@@ -275,6 +289,7 @@ class PostgresStore:
                     cursor.execute(statement)
                 if new:
                     cursor.executemany(_PUT_MARKS, worked_hours(records))
+                    cursor.executemany(_OBSERVE, observed_in(records))
             if intake.settled:
                 cursor.execute("DELETE FROM reservations WHERE id = ANY(%s)", (list(intake.settled),))
             if intake.opened:

@@ -11,7 +11,7 @@ from penstock.adapters.stores.cost_view import EmptyCostView, SqlCostView
 from penstock.adapters.stores.cubes import DURATION_BINS, HOUR_NS, LATENCY_CUBE, LEVELS, SUMS_CUBE, Cube
 from penstock.adapters.stores.pieces import Piece, label, narrowed, pieces, runs
 from penstock.adapters.stores.reading import Reading as Reading
-from penstock.adapters.stores.sql import select_records
+from penstock.adapters.stores.sql import select_asides, select_records
 from penstock.domain.ledger.grouping import PERIODS
 from penstock.domain.ledger.latency import Latency
 from penstock.domain.ledger.measures import CostQuery, Sums
@@ -66,6 +66,10 @@ class SqlSnapshot:
         sql = f"SELECT {', '.join(NAMES)} FROM records WHERE id = {self._reading.dialect.mark}"
         rows = self._reading.rows(sql, (request_id.replace("\0", "\ufffd"),))
         return record_of(rows[0]) if rows else None
+
+    def asides(self, request_id: str) -> list[UsageRecord]:
+        rows = self._reading.rows(select_asides(self._reading.dialect), (request_id.replace("\0", "\ufffd"),))
+        return [record_of(row) for row in rows]
 
     def records(self, query: CostQuery, limit: int | None = None) -> Iterator[UsageRecord]:
         left = limit
@@ -166,6 +170,9 @@ class EmptySnapshot:
 
     def find(self, request_id: str) -> UsageRecord | None:
         return None
+
+    def asides(self, request_id: str) -> list[UsageRecord]:
+        return []
 
     def records(self, query: CostQuery, limit: int | None = None) -> Iterator[UsageRecord]:
         return iter(())

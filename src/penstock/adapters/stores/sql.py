@@ -17,45 +17,67 @@ SCHEMA_VERSION = 3
 of fleets stand beside them (`cost_tables.py`)"""
 PERIODS = ("day", "hour")
 
-ANSWERED = "outcome <> 'refused'"
+LINE = "outcome <> 'refused'"
+"""answered, or called beside an answer: all that can cost"""
+ANSWERED = f"{LINE} AND purpose IS NULL"
+ASIDE = f"{LINE} AND purpose IS NOT NULL"
+_PRICED_LINE = f"{LINE} AND cost IS NOT NULL"
 PRICED = f"{ANSWERED} AND cost IS NOT NULL"
 COMPARED = f"{PRICED} AND counterfactual IS NOT NULL"
-UNBOOKED = f"{ANSWERED} AND cost IS NULL AND fleet IS NOT NULL AND wasted_cost IS NOT NULL"
-BOOKED = f"{ANSWERED} AND (cost IS NOT NULL OR (fleet IS NOT NULL AND wasted_cost IS NOT NULL))"
+_COMPARED_LINE = f"{_PRICED_LINE} AND (counterfactual IS NOT NULL OR purpose IS NOT NULL)"
+_BESIDE = "fleet IS NOT NULL AND wasted_cost IS NOT NULL AND (embedding_cost IS NOT NULL OR cache_decision IS NULL)"
+"""all that a record cost beside the work of its fleet is known"""
+_UNBOOKED_LINE = f"{LINE} AND cost IS NULL AND {_BESIDE}"
+UNBOOKED = f"{ANSWERED} AND cost IS NULL AND {_BESIDE}"
+BOOKED = f"{LINE} AND (cost IS NOT NULL OR ({_BESIDE}))"
 _PROCESSED = tuple(f"tokens_{name}" for name in ("uncached_input", "cache_read", "cache_write", "visible_output", "reasoning"))
 _TOTAL = " + ".join(_PROCESSED)
-SPLIT = f"input_cost IS NOT NULL AND {PRICED} AND list_cost IS NOT NULL AND {_TOTAL} > 0"
+_BEYOND_EMBEDDING = "cost - COALESCE(embedding_cost, 0)"
+_SPLIT_LINE = f"input_cost IS NOT NULL AND {_PRICED_LINE} AND list_cost IS NOT NULL AND {_TOTAL} > 0"
 
 SUMS: dict[str, tuple[str, str]] = {
     "requests": ("1", ANSWERED),
-    "refused": ("1", "outcome = 'refused'"),
+    "refused": ("1", "outcome = 'refused' AND purpose IS NULL"),
     "failed": ("1", f"{ANSWERED} AND outcome <> 'ok'"),
     "cache_hits": ("1", f"{ANSWERED} AND cache IN ('exact', 'normalised', 'semantic')"),
-    "uncached_input": ("tokens_uncached_input", ANSWERED),
-    "cache_read": ("tokens_cache_read", ANSWERED),
-    "cache_write": ("tokens_cache_write", ANSWERED),
-    "visible_output": ("tokens_visible_output", ANSWERED),
-    "reasoning": ("tokens_reasoning", ANSWERED),
+    "uncached_input": ("tokens_uncached_input", LINE),
+    "cache_read": ("tokens_cache_read", LINE),
+    "cache_write": ("tokens_cache_write", LINE),
+    "visible_output": ("tokens_visible_output", LINE),
+    "reasoning": ("tokens_reasoning", LINE),
     "recalled_input": ("recalled_uncached_input + recalled_cache_read + recalled_cache_write", ANSWERED),
     "recalled_output": ("recalled_visible_output + recalled_reasoning", ANSWERED),
     "priced": ("1", PRICED),
-    "priced_tokens": (_TOTAL, PRICED),
-    "cost": ("COALESCE(cost, wasted_cost)", BOOKED),
+    "priced_tokens": (_TOTAL, _PRICED_LINE),
+    "cost": ("COALESCE(cost, wasted_cost + COALESCE(embedding_cost, 0))", BOOKED),
     "estimated": ("1", f"{PRICED} AND cost_basis = 'estimated'"),
     "compared": ("1", COMPARED),
-    "compared_cost": ("cost", COMPARED),
+    "compared_cost": ("cost", _COMPARED_LINE),
     "counterfactual": ("counterfactual", COMPARED),
     "list_cost": ("COALESCE(list_cost, 0)", COMPARED),
     "wasted": ("COALESCE(wasted_cost, 0)", COMPARED),
     "wasting": ("1", f"{COMPARED} AND wasted_cost > 0"),
     "provisional": ("COALESCE(provisional, CASE WHEN fleet IS NULL THEN 0 ELSE COALESCE(cost, 0) END)", BOOKED),
-    "split": ("1", SPLIT),
-    "split_input_cost": ("input_cost", SPLIT),
-    "split_output_cost": ("list_cost - input_cost", SPLIT),
-    "split_input": (" + ".join(_PROCESSED[:3]), SPLIT),
-    "split_output": (" + ".join(_PROCESSED[3:]), SPLIT),
+    "split": ("1", f"{_SPLIT_LINE} AND purpose IS NULL"),
+    "split_input_cost": ("input_cost", _SPLIT_LINE),
+    "split_output_cost": ("list_cost - input_cost", _SPLIT_LINE),
+    "split_input": (" + ".join(_PROCESSED[:3]), _SPLIT_LINE),
+    "split_output": (" + ".join(_PROCESSED[3:]), _SPLIT_LINE),
     "unbooked": ("1", UNBOOKED),
-    "unbooked_tokens": (" + ".join(_PROCESSED), UNBOOKED),
+    "unbooked_tokens": (" + ".join(_PROCESSED), _UNBOOKED_LINE),
+    "looked": ("1", f"{ANSWERED} AND cache_decision IS NOT NULL"),
+    "embedding_cost": ("COALESCE(embedding_cost, 0)", COMPARED),
+    "embedded": ("1", f"{COMPARED} AND embedding_cost > 0"),
+    "embedding_unknown": ("1", f"{ANSWERED} AND embedding_cost IS NULL AND cache_decision IS NOT NULL"),
+    "would_normalised": ("1", f"{ANSWERED} AND would_cache = 'normalised'"),
+    "would_normalised_cost": (_BEYOND_EMBEDDING, f"{PRICED} AND would_cache = 'normalised'"),
+    "would_semantic": ("1", f"{ANSWERED} AND would_cache = 'semantic'"),
+    "would_semantic_cost": (_BEYOND_EMBEDDING, f"{PRICED} AND would_cache = 'semantic'"),
+    "would_priced": ("1", f"{PRICED} AND would_cache IN ('normalised', 'semantic')"),
+    "asides": ("1", ASIDE),
+    "aside_cost": ("cost", f"{ASIDE} AND cost IS NOT NULL"),
+    "asides_unpriced": ("1", f"{ASIDE} AND cost IS NULL AND NOT ({_BESIDE})"),
+    "asides_unbooked": ("1", f"{ASIDE} AND cost IS NULL AND {_BESIDE}"),
 }
 """field of `Sums` -> what is added up, and over which records: `measures.sums_of` in SQL"""
 
@@ -120,6 +142,10 @@ def missing_columns(dialect: Dialect, present: Callable[[str], set[str]]) -> lis
     return [f"ALTER TABLE {table} ADD COLUMN {column}" for table, column in added]
 
 
+PARENTS = "CREATE INDEX IF NOT EXISTS records_parent ON records (parent) WHERE parent IS NOT NULL"
+"""for the columns of an older store, this comes after `missing_columns`"""
+
+
 def newer_schema(where: str, version: int) -> StoreError:
     """The refusal of a schema that this version does not know."""
     known = f"this one knows schema {SCHEMA_VERSION}"
@@ -157,6 +183,11 @@ def select_records(dialect: Dialect, query: CostQuery, limit: int | None) -> tup
     return f"SELECT {', '.join(NAMES)} FROM records WHERE {where} ORDER BY admitted_ns DESC, id DESC{tail}", parameters
 
 
+def select_asides(dialect: Dialect) -> str:
+    """The records of calls made for one request, in the order in which they began."""
+    return f"SELECT {', '.join(NAMES)} FROM records WHERE parent = {dialect.mark} ORDER BY admitted_ns, id"
+
+
 def totals(value: str, condition: str | None, halves: bool) -> list[str]:
     """SQL of a sum; with `halves` of its upper and lower 32 bits apart, for sums that leave 64 bits."""
     parts = (f"({value}) >> 32", f"({value}) & 4294967295") if halves else (value,)
@@ -166,6 +197,7 @@ def totals(value: str, condition: str | None, halves: bool) -> list[str]:
 def window_and_filters(dialect: Dialect, query: CostQuery) -> tuple[str, list[Any]]:
     """The condition of a query on records, and its parameters."""
     conditions = [f"admitted_ns >= {dialect.mark}", f"admitted_ns < {dialect.mark}"]
+    conditions += ["purpose IS NULL"] if query.requests_alone else []
     parameters: list[Any] = [max(query.since_ns, -MOST_INT), min(query.until_ns, MOST_INT)]
     for key, value in query.where:
         sql, values = key_sql(dialect, key)

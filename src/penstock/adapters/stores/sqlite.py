@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,10 +15,12 @@ import msgspec
 
 from penstock.adapters.stores.columns import Row, row_of, storable
 from penstock.adapters.stores.cost_tables import cost_tables, put_marks, worked_hours
-from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, put_fresh
+from penstock.adapters.stores.cubes import cube_tables, drop_cubes, fresh_tables, missing_sums, put_fresh
 from penstock.adapters.stores.documents import document_tables
+from penstock.adapters.stores.evidence import evidence_tables, insert_observation, observed_in
 from penstock.adapters.stores.snapshot import EmptySnapshot, SqlSnapshot
 from penstock.adapters.stores.sql import (
+    PARENTS,
     SCHEMA_VERSION,
     Dialect,
     insert_records,
@@ -64,6 +67,7 @@ SQLITE = Dialect(
 )
 _PUT_MARKS = put_marks(SQLITE)
 _INSERT, _RESERVE, _OFFSET = insert_records(SQLITE), put_reservation(SQLITE), put_offset(SQLITE)
+_OBSERVE = insert_observation(SQLITE)
 _PUT_FRESH = put_fresh(SQLITE, "records", "rowid > ? AND rowid <= ?")
 
 
@@ -98,11 +102,13 @@ class SqliteDatabase:
             version = db.execute("SELECT max(version) FROM schema_version").fetchone()[0]
             self.check_version(version)
             older = version is not None and version < SCHEMA_VERSION
-            for statement in (*(drop_cubes() if older else ()), *cube_tables(SQLITE), *cost_tables(SQLITE), *document_tables(SQLITE)):
+            beside = (*cost_tables(SQLITE), *document_tables(SQLITE), *evidence_tables(SQLITE))
+            for statement in (*(drop_cubes() if older else ()), *cube_tables(SQLITE), *beside):
                 db.execute(statement)
             if version is None:
                 db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
-            for statement in missing_columns(SQLITE, lambda table: {row[1] for row in db.execute(f"PRAGMA table_info({table})")}):
+            present = partial(_columns, db)
+            for statement in (*missing_columns(SQLITE, present), PARENTS, *missing_sums(SQLITE, present)):
                 db.execute(statement)
             if older:
                 put_cubes(db, 0)
@@ -186,6 +192,7 @@ _REASONS = (
     ("not a database", "is not an SQLite database", "point [server] store at another file"),
     ("malformed", "is damaged", "restore it from a backup, or run `sqlite3 FILE .recover`"),
     ("no such column", "has an older schema", "run `penstock serve` once: it brings the schema up to date"),
+    ("no such table", "has an older schema", "run `penstock serve` once: it brings the schema up to date"),
 )
 
 
@@ -198,6 +205,10 @@ def _opened(uri: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
 
 
 def _log_ahead(db: sqlite3.Connection) -> None:
@@ -323,6 +334,7 @@ class SqliteStore:
             if new:
                 put_cubes(db, newest)
                 db.executemany(_PUT_MARKS, worked_hours(records))
+                db.executemany(_OBSERVE, observed_in(records))
             db.executemany("DELETE FROM reservations WHERE id = ?", [(id,) for id in intake.settled])
             opened = [(held.id, intake.writers.get(held.id, ""), self._encode(held).decode()) for held in intake.opened]
             db.executemany(_RESERVE, opened)

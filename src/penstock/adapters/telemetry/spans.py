@@ -1,8 +1,9 @@
 """A record of the ledger as OpenTelemetry spans: one for the request, one below it for each try that was not the only one.
 
 Names and attributes follow the semantic conventions for GenAI client spans (1.41, status "development"); what those do not know
-stands under `penstock.`. Usage is on the request's span only, so that sums over spans count nothing twice. Ids follow from the
-request's id: a span that is sent again is the same span.
+stands under `penstock.`. A call made beside a request is a child of its span, with usage of its own. Usage is on these spans only,
+not on those of tries, so that sums over spans count nothing twice. Ids follow from the request's id: a span that is sent again is the
+same span.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from penstock.domain.ledger.record import Attempt, UsageRecord
+from penstock.domain.ledger.record import Attempt, CacheDecision, UsageRecord
 from penstock.domain.ledger.trace_parent import parse_traceparent
 from penstock.domain.units import NANO_PER_USD
 from penstock.ports.metrics import OPERATIONS
@@ -25,17 +26,20 @@ Attributes = dict[str, Any]
 
 
 def spans_of(record: UsageRecord, providers: Mapping[str, str], resource: Resource, scope: InstrumentationScope) -> list[ReadableSpan]:
-    """The spans of one request; none when the caller said that its trace is not recorded."""
-    parent = parse_traceparent(record.traceparent) if record.traceparent is not None else None
-    if parent is not None and not parent.sampled:
+    """The spans of one request, or of a call made beside one; none when the caller said that its trace is not recorded."""
+    caller = parse_traceparent(record.traceparent) if record.traceparent is not None else None
+    if caller is not None and not caller.sampled:
         return []
-    trace_id = _id(record.id, 16) if parent is None else parent.trace_id
+    trace_id = _id(record.parent or record.id, 16) if caller is None else caller.trace_id
+    parent = None if caller is None else SpanContext(caller.trace_id, caller.span_id, True, _SAMPLED)
+    if record.parent is not None:
+        parent = SpanContext(trace_id, _id(f"{record.parent}/", 8), True, _SAMPLED)
     context = SpanContext(trace_id, _id(f"{record.id}/", 8), False, _SAMPLED)
     start, end = record.admitted_ns, record.admitted_ns + record.duration_us * 1000
     request = ReadableSpan(
         name=_name(record),
         context=context,
-        parent=None if parent is None else SpanContext(parent.trace_id, parent.span_id, True, _SAMPLED),
+        parent=parent,
         resource=resource,
         attributes=_given({**_gen_ai(record, providers), **_ours(record)}),
         kind=SpanKind.CLIENT,
@@ -121,16 +125,37 @@ def _ours(record: UsageRecord) -> Attributes:
         "penstock.route": record.route,
         "penstock.strategy": record.strategy,
         "penstock.complexity": record.complexity,
+        "penstock.purpose": record.purpose,
         "penstock.cache": record.cache,
         "penstock.cache_source": record.cache_source,
+        "penstock.would_cache": record.would_cache,
+        **_decision(record.cache_decision),
         "penstock.key_id": record.key_id,
         "penstock.tokens.basis": record.tokens_basis,
         "penstock.cost.basis": record.cost_basis if record.cost is not None else "unknown",
         "penstock.price_id": record.price_id,
         **_money("cost", record.cost),
         **_money("wasted_cost", record.wasted_cost or None),
+        **_money("embedding_cost", record.embedding_cost or None),
         **_money("counterfactual", record.counterfactual),
         **{f"penstock.tag.{name}": value for name, value in record.tags.items()},
+    }
+
+
+def _decision(decision: CacheDecision | None) -> Attributes:
+    """What the semantic cache made of the request; the entry that it served is the cache's source already."""
+    if decision is None:
+        return {}
+    return {
+        "penstock.cache.verdict": decision.verdict,
+        "penstock.cache.mode": decision.mode,
+        "penstock.cache.similarity": decision.similarity,
+        "penstock.cache.risk": decision.risk,
+        "penstock.cache.threshold": decision.threshold,
+        "penstock.cache.propensity": decision.propensity,
+        "penstock.cache.guards": decision.guards or None,
+        "penstock.cache.reason": decision.reason,
+        "penstock.cache.embedding_time": None if decision.embedding_us is None else decision.embedding_us / 1e6,
     }
 
 

@@ -112,7 +112,9 @@ def _money(amount: Money | None) -> str:
 def _said(review: Showback) -> str:
     """What it came to, against the window before."""
     total = next((each for each in review.growth if each.workload == "all"), None)
-    priced = "" if review.priced == review.requests else f" {percent(review.priced / review.requests)} of the requests have a price."
+    share = review.priced_share
+    whose = "requests and of the calls beside them" if review.asides else "requests"
+    priced = "" if share is None or share == 1 else f" {percent(share)} of the {whose} have a price."
     if total is None or total.spend_growth is None:
         why = total.note if total is not None and review.before_total_usd is not None and not review.before_total_usd else ""
         reach = "the ledger does not reach the time before" if review.before_total_usd is None else why or "nothing was spent before"

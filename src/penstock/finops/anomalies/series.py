@@ -10,7 +10,7 @@ from penstock.domain.budgets.baseline import Cell, total
 from penstock.domain.budgets.causes import Slice, Tally
 from penstock.domain.ledger.entries import HOUR_NS
 from penstock.domain.ledger.grouping import PERIODS
-from penstock.domain.ledger.measures import CostQuery, Sums, tokens_of
+from penstock.domain.ledger.measures import CostQuery, Sums, lines, tokens_of
 from penstock.finops.ledger import Summed
 
 SERIES = ("team", "feature", "model")
@@ -49,7 +49,7 @@ def cells(ledger: Summed, since_ns: int, until_ns: int, kept: Kept) -> dict[Leaf
     """What every series did in [since, until)."""
     parts: dict[Leaf, list[Cell]] = {}
     for keys, sums in ledger.sums(CostQuery(since_ns=since_ns, until_ns=until_ns, by=(*SERIES, "outcome"))):
-        if sums.requests:
+        if lines(sums):
             parts.setdefault(kept.leaf(*_leaf(keys)), []).append(cell_of(sums, keys[-1]))
     return {leaf: total(each) for leaf, each in parts.items()}
 
@@ -59,7 +59,7 @@ def hours(ledger: Summed, since: int, until: int, kept: Kept) -> Iterator[tuple[
     found: dict[int, dict[Leaf, list[Cell]]] = {}
     query = CostQuery(since_ns=since * HOUR_NS, until_ns=until * HOUR_NS, by=("hour", *SERIES, "outcome"))
     for (name, *keys), sums in ledger.sums(query):
-        if sums.requests and name is not None:
+        if lines(sums) and name is not None:
             leaf = kept.leaf(*_leaf(keys))
             found.setdefault(hour_number(name), {}).setdefault(leaf, []).append(cell_of(sums, keys[-1]))
     for hour in range(since, until):
@@ -72,10 +72,10 @@ def hour_number(name: str) -> int:
 
 
 def cell_of(sums: Sums, outcome: str | None) -> Cell:
-    """Sums of requests that ended alike, as a cell of their series."""
+    """Sums of requests that ended alike, as a cell of their series. A call made beside a request counts as one."""
     tokens = tokens_of(sums)
     return Cell(
-        requests=sums.requests,
+        requests=lines(sums),
         cost=sums.cost,
         tokens=sums.priced_tokens,
         served=sums.priced_tokens + sums.recalled_input + sums.recalled_output,
@@ -106,7 +106,7 @@ def _groups(
     if scope == OTHER[:2]:
         query = msgspec.structs.replace(query, where=())
     for values, sums in ledger.sums(query):
-        if sums.requests and (scope == OTHER[:2] or tuple(values[:2]) == scope):
+        if lines(sums) and (scope == OTHER[:2] or tuple(values[:2]) == scope):
             yield dict(zip(keys, values[2:], strict=True)), sums
 
 

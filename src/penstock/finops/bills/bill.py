@@ -8,7 +8,7 @@ import msgspec
 from penstock.config.hardware import Fleet
 from penstock.config.settings import Settings
 from penstock.domain.ledger.entries import Close
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, unpriced_lines
 from penstock.domain.ledger.sharing import Rule
 from penstock.finops.bills.charges import charges
 from penstock.finops.bills.corrections import corrections
@@ -157,7 +157,7 @@ def _bearer(row: Row) -> Bearer:
     return Bearer(
         keys=row.keys,
         requests=sums.requests,
-        unpriced=sums.requests - sums.priced - sums.unbooked,
+        unpriced=unpriced_lines(sums),
         input_tokens=sums.uncached_input + sums.cache_read + sums.cache_write,
         output_tokens=sums.visible_output + sums.reasoning,
         usage_usd=Money(row.usage),
@@ -175,6 +175,8 @@ def _coverage(stated: Statement, by: tuple[str, ...]) -> BillCoverage:
         priced=sum(row.sums.priced + row.sums.unbooked for row in rows),
         estimated=sum(row.sums.estimated for row in rows),
         tagged={key: sum(row.sums.requests for row in rows if row.keys[index] is not None) for index, key in enumerate(by)},
+        asides=sum(row.sums.asides for row in rows),
+        asides_priced=sum(row.sums.asides - row.sums.asides_unpriced for row in rows),
         untagged_usd=amount(row.cost for row in rows if not any(key is not None for key in row.keys)),
     )
 

@@ -7,11 +7,13 @@ from fractions import Fraction
 import msgspec
 
 from penstock.domain.ledger.entries import HOUR_NS, Allocated, Entry, FleetHour
-from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.domain.ledger.measures import CostQuery, Sums, lines, priced_lines
 from penstock.domain.ledger.recorded import accrued_cost, key_of_entry
 from penstock.domain.prices.rates import Rates
 from penstock.domain.units import split
 from penstock.finops.bills.document import CACHE_READ, CACHE_WRITE, INPUT, OUTPUT, Charge, Keys, Line, Money
+from penstock.finops.bills.embeddings import METER as EMBEDDINGS
+from penstock.finops.bills.embeddings import Embedder, embedder_of, embeddings_in
 from penstock.finops.books import Books
 from penstock.finops.fleet_costs import fleet_costs
 from penstock.finops.statement import Pot, Statement
@@ -46,7 +48,10 @@ def charges(books: Books, query: CostQuery, stated: Statement) -> list[Charge]:
     """Every charge of a window, by the keys of the query; `stated` is its statement by the same keys."""
     uses = list(_uses(books, query))
     prices = books.ledger.snapshot.costs.price_entries()
-    found = [charge for use in uses for charge in _billed(use, _price(use, prices))]
+    embedder = embedder_of(books.settings)
+    found = [charge for use in uses for charge in _billed(use, _price(use, prices), embeddings_in(use.sums, embedder))]
+    if embedder is not None:
+        found += _embedded(uses, embedder)
     found += _worked(books, query, uses)
     passed = msgspec.structs.replace(query, until_ns=stated.until_ns)
     found += _recorded(books.ledger.snapshot.costs.entries(passed.since_ns, passed.until_ns), passed)
@@ -92,10 +97,14 @@ def tokens_by_meter(sums: Sums) -> tuple[int, int, int, int]:
     return sums.uncached_input, sums.cache_read, sums.cache_write, sums.visible_output + sums.reasoning
 
 
-def _billed(use: _Use, rates: Rates | None) -> Iterator[Charge]:
-    """What a provider bills for some requests, on its meters."""
-    cost = use.sums.cost - use.sums.provisional
-    if not cost and not (use.sums.priced and use.fleet is None):
+def _billed(use: _Use, rates: Rates | None, embedding: int) -> Iterator[Charge]:
+    """What a provider bills for some requests, on its meters; nano-USD of `embedding` are another one's."""
+    cost = use.sums.cost - use.sums.provisional - embedding
+    if not cost and not (priced_lines(use.sums) and use.fleet is None):
+        return
+    if use.fleet is not None:
+        # tries elsewhere, or embeddings: its tokens are those of own hardware, and stand on its lines
+        yield _of_use(use, REQUESTS, cost, str(lines(use.sums)), "Requests", None)
         return
     counts = tokens_by_meter(use.sums)
     weights, fee = _weights(use.sums, rates)
@@ -107,7 +116,21 @@ def _billed(use: _Use, rates: Rates | None) -> Iterator[Charge]:
         if count or part:
             yield _of_use(use, meter, part, str(count), "Tokens", None if price is None else _text(price))
     if parts[-1]:
-        yield _of_use(use, REQUESTS, parts[-1], str(use.sums.requests), "Requests", None)
+        yield _of_use(use, REQUESTS, parts[-1], str(lines(use.sums)), "Requests", None)
+
+
+def _embedded(uses: Iterable[_Use], embedder: Embedder) -> Iterator[Charge]:
+    """What each group bears of the embeddings that looked for its answers."""
+    found: dict[Keys, tuple[int, int]] = {}
+    for use in uses:
+        cost, count = found.get(use.keys, (0, 0))
+        found[use.keys] = cost + embeddings_in(use.sums, embedder), count + use.sums.embedded
+    for keys, (cost, count) in found.items():
+        if cost:
+            yield Charge(
+                line="api", meter=EMBEDDINGS, keys=keys, usd=Money(cost), quantity=str(count), unit="Requests",
+                upstream=embedder.upstream, model=embedder.model,
+            )  # fmt: skip
 
 
 def _of_use(use: _Use, meter: str, part: int, quantity: str, unit: str, price: str | None) -> Charge:
@@ -123,9 +146,9 @@ def _weights(sums: Sums, rates: Rates | None) -> tuple[list[int], int]:
     classes = (sums.uncached_input, sums.cache_read, sums.cache_write, sums.visible_output, sums.reasoning)
     if rates is not None:
         scaled = [count * (weight or 0) for count, weight in zip(classes, rates.bands[0].weights, strict=True)]
-        return [*scaled[:3], scaled[3] + scaled[4]], rates.per_call * sums.requests
+        return [*scaled[:3], scaled[3] + scaled[4]], rates.per_call * lines(sums)
     counts = list(tokens_by_meter(sums))
-    if not sums.split or not any(counts[:3]) or not counts[3]:
+    if not (sums.split_input or sums.split_output) or not any(counts[:3]) or not counts[3]:
         return counts, 0
     sides = split(sums.split_input_cost, counts[:3])
     return [*sides, sums.split_output_cost], 0
@@ -133,7 +156,7 @@ def _weights(sums: Sums, rates: Rates | None) -> tuple[list[int], int]:
 
 def _explains(rates: Rates, weights: Sequence[int], fee: int, sums: Sums, cost: int) -> bool:
     """Whether the price alone makes up the cost, but for the rounding of each record."""
-    return abs(Fraction(sum(weights) + fee, rates.denominator) - cost) <= sums.priced
+    return abs(Fraction(sum(weights) + fee, rates.denominator) - cost) <= priced_lines(sums)
 
 
 def _listed(sums: Sums, rates: Rates) -> tuple[Fraction | None, ...]:

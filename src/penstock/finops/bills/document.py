@@ -147,8 +147,8 @@ class LineTotal(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
 
 
-class BillCoverage(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the month is known."""
+class BillCoverage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of the month is known. What bills of before lack is left out where it is nothing: a frozen bill stays as it is."""
 
     requests: int
     priced: int
@@ -157,6 +157,18 @@ class BillCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """key -> answered requests that have a value for it"""
     untagged_usd: Money
     """what bears none of the bill's keys"""
+    asides: int = 0
+    """calls made for requests that are not their answer"""
+    asides_priced: int = 0
+
+    @property
+    def lines(self) -> int:
+        """Requests and asides: all that can cost."""
+        return self.requests + self.asides
+
+    @property
+    def known_lines(self) -> int:
+        return self.priced + self.asides_priced
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):

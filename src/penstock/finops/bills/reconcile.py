@@ -20,8 +20,9 @@ from penstock.domain.bills.meters import CACHE_READ, CACHE_WRITE, GPU_HOURS, INP
 from penstock.domain.bills.repeats import Repeats
 from penstock.domain.bills.subjects import Matcher, Subject, provider_of
 from penstock.domain.ledger.entries import HOUR_NS
-from penstock.domain.ledger.measures import CostQuery, Sums
+from penstock.domain.ledger.measures import CostQuery, Sums, lines, priced_lines
 from penstock.domain.units import usd
+from penstock.finops.bills.embeddings import embedder_of, embeddings_in
 from penstock.finops.books import Books
 from penstock.finops.fleet_costs import fleet_costs
 from penstock.finops.other_costs import other_cost
@@ -153,9 +154,10 @@ def subjects(books: Books) -> Iterator[Subject]:
     """
     settings = books.settings
     own = {fleet.upstream for fleet in settings.fleets.values()}
+    embedder = embedder_of(settings)
     pairs = {(model.upstream, name): None for name, model in settings.models.items() if model.upstream not in own}
     for (upstream, model), sums in books.ledger.sums(CostQuery(since_ns=0, until_ns=END_NS, by=("upstream", "model"))):
-        if _billed(sums):
+        if _billed(sums, embeddings_in(sums, embedder)):
             pairs[upstream or UNKNOWN, model or UNKNOWN] = None
     for upstream, model in pairs:
         yield _api(settings, upstream, model)
@@ -188,10 +190,16 @@ def ledger_lines(books: Books, asked: Sequence[Subject], since_ns: int, until_ns
     """What the ledger has of a window, by subject and day."""
     known = {(subject.service, subject.model): subject for subject in asked if subject.kind == "api"}
     query = CostQuery(since_ns=since_ns, until_ns=until_ns, by=("upstream", "model", "day"))
+    embedder, embedded = embedder_of(books.settings), dict[str, int]()
     for (upstream, model, day), sums in books.ledger.sums(query):
-        subject = known.get((upstream or UNKNOWN, model or UNKNOWN))
-        if subject is not None and day is not None and _billed(sums):
-            yield _line(subject, day, sums)
+        subject, embedding = known.get((upstream or UNKNOWN, model or UNKNOWN)), embeddings_in(sums, embedder)
+        if subject is not None and day is not None and _billed(sums, embedding):
+            yield _line(subject, day, sums, embedding)
+        if embedding and day is not None:
+            embedded[day] = embedded.get(day, 0) + embedding
+    if embedder is not None:
+        for day, embedding in embedded.items():
+            yield LedgerLine(subject=known[embedder.upstream, embedder.model], day=day, cost=usd(embedding))
     yield from _rents(books, since_ns, until_ns)
     begin, end = books.clip(since_ns, until_ns)
     for subject in asked:
@@ -203,21 +211,21 @@ def ledger_lines(books: Books, asked: Sequence[Subject], since_ns: int, until_ns
                     yield LedgerLine(subject=subject, day=day, cost=usd(amount))
 
 
-def _billed(sums: Sums) -> bool:
-    """Whether a provider bills any of it: not what only own hardware worked for, or nobody."""
-    return sums.cost != sums.provisional or sums.priced < sums.requests - sums.cache_hits
+def _billed(sums: Sums, embedding: int) -> bool:
+    """Whether a provider bills any of it beside embeddings: not what only own hardware worked for, or nobody."""
+    return sums.cost - embedding != sums.provisional or priced_lines(sums) < lines(sums) - sums.cache_hits
 
 
-def _line(subject: Subject, day: str, sums: Sums) -> LedgerLine:
+def _line(subject: Subject, day: str, sums: Sums, embedding: int) -> LedgerLine:
     tokens = {INPUT: sums.uncached_input, CACHE_READ: sums.cache_read, CACHE_WRITE: sums.cache_write}
     tokens[OUTPUT] = sums.visible_output + sums.reasoning
     return LedgerLine(
         subject=subject,
         day=day,
-        cost=usd(sums.cost - sums.provisional),
+        cost=usd(sums.cost - sums.provisional - embedding),
         quantities={meter: Decimal(count) for meter, count in tokens.items() if count},
-        requests=sums.requests,
-        unpriced=sums.requests - sums.priced,
+        requests=lines(sums),
+        unpriced=lines(sums) - priced_lines(sums),
         estimated=sums.estimated,
     )
 

@@ -11,7 +11,7 @@ import msgspec
 from penstock.config.limits import law_of
 from penstock.config.spending import Alert, Budget
 from penstock.domain.budgets.limits import Law
-from penstock.domain.ledger.measures import Sums
+from penstock.domain.ledger.measures import Sums, lines, unpriced_lines
 from penstock.finops.books import Books
 from penstock.finops.budgets.beside import Beside, BesideRequests, output_of, planned_work
 from penstock.finops.budgets.course import Course, Series, Where, course, series
@@ -93,10 +93,11 @@ def booked_of(books: Books, law: Law, groups: Iterable[tuple[Keys, Sums]]) -> Bo
     total = Sums()
     for _, sums in groups:
         total.add(sums)
-    unpriced = total.requests - total.priced - total.unbooked
-    if total.requests and unpriced == total.requests:
+    unpriced = unpriced_lines(total)
+    if unpriced and unpriced == lines(total):
         return Booked(None, unpriced, "none of its requests has a price, so what was spent is unknown")
-    notes = [f"{unpriced:,} of its requests have no price: it is at least this"] if unpriced else []
+    whose = "its requests and of the calls beside them" if total.asides_unpriced else "its requests"
+    notes = [f"{unpriced:,} of {whose} have no price: it is at least this"] if unpriced else []
     notes += [f"{total.estimated:,} of {total.priced:,} costs are estimated"] if total.estimated else []
     return Booked(total.cost, unpriced, "; ".join(notes))
 

@@ -35,7 +35,7 @@ def _of_steering(books: Books, prices: PriceBook, episode: Episode) -> Effect:
     Until now, not until the end: what was under way at the end has its record later.
     """
     saved = requests = unknown = 0
-    query = CostQuery(since_ns=episode.since_ns, until_ns=books.now_ns, where=(("steered", episode.id),))
+    query = CostQuery(since_ns=episode.since_ns, until_ns=books.now_ns, where=(("steered", episode.id),), requests_alone=True)
     for record in books.ledger.records(query):
         if record.outcome == "refused" or record.cache in REPLAYED:
             continue

@@ -15,7 +15,7 @@ from penstock.config.settings import Settings
 from penstock.config.spending import Slo
 from penstock.domain.budgets.objectives import Pace, Reading, pace
 from penstock.domain.ledger.grouping import matches_all
-from penstock.domain.ledger.measures import CostQuery, cp1kt_usd
+from penstock.domain.ledger.measures import CostQuery, cp1kt_usd, lines, priced_lines, unpriced_lines
 from penstock.finops.books import Books
 from penstock.finops.statement import known, statement, whole
 
@@ -61,7 +61,8 @@ def measure(books: Books, objective: Objective, since_ns: int, until_ns: int, st
         for values, group in books.ledger.sums(msgspec.structs.replace(query, by=keys, where=(("steered", id),))):
             if not matches_all(dict(zip(keys, values, strict=True)), objective.where):
                 sums.add(group)
-    return Reading(sums.cost if sums.priced else None, sums.priced_tokens, sums.priced, sums.requests - sums.priced)
+    priced = priced_lines(sums)
+    return Reading(sums.cost if priced else None, sums.priced_tokens, priced, lines(sums) - priced)
 
 
 def cp1kt(reading: Reading) -> Decimal | None:
@@ -74,9 +75,9 @@ def _by_allocation(books: Books, query: CostQuery) -> Reading:
     borne = statement(books, query, "proportional")
     row = whole(borne)
     sums, rent_known = row.sums, all(hour.rent is not None for hour in borne.hours)
-    requests = sums.priced + sums.unbooked
+    unpriced = unpriced_lines(sums)
     cost, tokens = row.cost if known(row) and rent_known else None, sums.priced_tokens + sums.unbooked_tokens
-    return Reading(cost, tokens, requests, sums.requests - requests)
+    return Reading(cost, tokens, lines(sums) - unpriced, unpriced)
 
 
 def _on_own_fleets(settings: Settings, slo: Slo) -> bool:

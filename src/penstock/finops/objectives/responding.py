@@ -91,7 +91,7 @@ def _expected_of_steering(
     settings, saved, moved = books.settings, 0, 0
     fills = kind == "shift_traffic" and _fills(settings, objective, argument)
     where = tuple(pair for pair in objective.where if pair[0] not in KNOWN_BY_MODEL) if fills else objective.where
-    query = CostQuery(since_ns=now_ns - objective.times.window_ns, until_ns=now_ns, by=("model", "sla"), where=where)
+    query = CostQuery(since_ns=now_ns - objective.times.window_ns, until_ns=now_ns, by=("model", "sla"), where=where, requests_alone=True)
     for (model, sla), sums in books.ledger.sums(query):
         other = _other_model(settings, model, kind, argument)
         if other is None or other == model or sla == "critical" or not sums.priced:

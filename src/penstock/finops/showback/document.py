@@ -265,8 +265,17 @@ class Showback(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     priced: int
     estimated: int
+    asides: int = 0
+    """calls made for requests that are not their answer"""
+    asides_priced: int = 0
     unknown: tuple[str, ...]
     definitions: dict[str, str]
+
+    @property
+    def priced_share(self) -> float | None:
+        """Of requests and asides, those that have a price; None where there was nothing that could cost."""
+        whole = self.requests + self.asides
+        return (self.priced + self.asides_priced) / whole if whole else None
 
 
 def showback_bytes(showback: Showback) -> bytes:

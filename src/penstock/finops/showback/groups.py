@@ -7,7 +7,7 @@ from fractions import Fraction
 import msgspec
 
 from penstock.domain.ledger.entries import HOUR_NS, Entry, FleetHour
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, lines, priced_lines
 from penstock.domain.ledger.recorded import key_of_entry
 from penstock.finops.bills.document import Money
 from penstock.finops.books import Books
@@ -53,7 +53,7 @@ def served(stated: Statement, by: tuple[str, ...], team: tuple[str | None, ...] 
     """
     workload, place = BY.index("workload_type"), BY.index("team")
     found = groups(stated, by, lambda row: not trains(row.keys[workload]) and (not team or row.keys[place] == team[0]))
-    return {keys: msgspec.structs.replace(row, recorded=0) for keys, row in found.items() if row.sums.requests}
+    return {keys: msgspec.structs.replace(row, recorded=0) for keys, row in found.items() if lines(row.sums)}
 
 
 def change(now: Decimal | Fraction | None, before: Decimal | Fraction | None) -> float | None:
@@ -100,7 +100,7 @@ def teams(books: Books, window: Window, now: Statement, before: Statement) -> tu
             TeamUse(
                 team=keys[0],
                 requests=row.sums.requests,
-                unpriced=row.sums.requests - row.sums.priced,
+                unpriced=lines(row.sums) - priced_lines(row.sums),
                 usage_usd=usage_of(row),
                 runs_usd=Money(row.usage - (answered[keys].usage if keys in answered else 0)),
                 idle_usd=Money(sum(part for index, part in row.shares if now.pots[index].kind != "other")),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from penstock.domain.ledger.entries import HOUR_NS
-from penstock.domain.ledger.measures import CostQuery
+from penstock.domain.ledger.measures import CostQuery, priced_lines
 from penstock.finops.bills.document import Money
 from penstock.finops.books import Books
 from penstock.finops.savings import Savings, savings
@@ -62,6 +62,8 @@ def showback(books: Books, review: Review) -> Showback:
         requests=total.requests,
         priced=total.priced,
         estimated=total.estimated,
+        asides=total.asides,
+        asides_priced=priced_lines(total) - total.priced,
         unknown=now.unknown,
         definitions=DEFINITIONS,
     )

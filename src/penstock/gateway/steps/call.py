@@ -6,6 +6,7 @@ A try may be repeated until a byte of its answer has reached the client; a strea
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from penstock.gateway.gateway import Gateway
 from penstock.gateway.reading import error_answer, read_whole
 from penstock.gateway.refusal import Refusal
 from penstock.gateway.relaying import relay
+from penstock.gateway.routing.odds import REFUSING, asks_logprobs
 from penstock.gateway.speech import UNKNOWN_ADDRESS
 from penstock.gateway.steering import refused_stand_in
 from penstock.gateway.steps.reserve import reserve_for, reserve_more
@@ -51,18 +53,21 @@ class Tries(msgspec.Struct):
     """why another was not: it had no place left"""
 
 
-async def call(gateway: Gateway, x: Exchange) -> bool:
-    """Answers from an upstream; an error answer is passed on as sent.
+async def call(gateway: Gateway, x: Exchange, plan: Sequence[Candidate] = ()) -> bool:
+    """Answers from an upstream, of another plan than its own where one is given; an error answer is passed on as sent.
 
     Raises `Refusal`: upstream, when none gave an answer; input, when the call can be said to none of them.
     """
-    x.candidate = x.plan[0]
+    plan = plan or x.plan
+    x.candidate = plan[0]
     tries = Tries()
-    for candidate in x.plan:
+    for candidate in plan:
         endpoint = gateway.speech.endpoint(candidate.upstream, x.endpoint)
         if await _ask(gateway, x, candidate, endpoint, tries):
             if x.status in UNKNOWN_ADDRESS and endpoint is not None and gateway.speech.unsure(candidate.upstream, endpoint):
                 await _ask_otherwise(gateway, x, candidate, tries)
+            if x.status in REFUSING and asks_logprobs(gateway, x, candidate) and not await _ask_for_less(gateway, x, candidate, tries):
+                continue
             if refused_stand_in(x):
                 assert x.answer is not None
                 tries.last = Failed(x.answer, candidate, x.replica or "", x.called_at)
@@ -144,6 +149,16 @@ async def _ask_otherwise(gateway: Gateway, x: Exchange, candidate: Candidate, tr
         return
     x.answer, x.status, x.outcome, x.error, x.replica = unknown
     x.worked, x.called_at = False, None
+
+
+async def _ask_for_less(gateway: Gateway, x: Exchange, candidate: Candidate, tries: Tries) -> bool:
+    """Asks once more, without the probabilities that only we have asked for; what is refused all the same was not for them."""
+    gateway.speech.refuses_logprobs(candidate.upstream, candidate.upstream_model)
+    x.outcome, x.error = "ok", None
+    answered = await _ask(gateway, x, candidate, gateway.speech.endpoint(candidate.upstream, x.endpoint), tries)
+    if not answered or x.status in REFUSING:
+        gateway.speech.forgives_logprobs(candidate.upstream, candidate.upstream_model)
+    return answered
 
 
 def _enough(gateway: Gateway, candidate: Candidate, request: UpstreamCall, error: UpstreamError) -> bool:
@@ -251,7 +266,7 @@ def _give_up(gateway: Gateway, x: Exchange, tries: Tries) -> bool:
         return True
     x.answer = None
     if tries.failure is None:
-        if tries.crowded is not None:
+        if tries.crowded is not None and x.payer is None:
             gateway.lanes.note_shed(x)
         refusal = tries.crowded or tries.unsaid
         assert refusal is not None

@@ -37,6 +37,10 @@ async def identify(gateway: Gateway, x: Exchange) -> bool:
         options = body.get("stream_options")
         x.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         _find_target(gateway, x, body, key)
+        if x.target is not None and x.target.route is not None and x.sla in x.target.route.sla:
+            x.heads.variants += ("sla", x.sla)  # another class may be answered by other tiers
+        if x.target is not None:
+            x.heads.variants += tuple(f"{tag}={x.tags.get(tag, '')}" for tag in x.target.told_apart)
     if key is not None:
         _restrict(x, key)
     return False

@@ -1,11 +1,13 @@
 """What it may cost: the worst case of the plan is held against every hard cap, then written to the journal."""
 
 from penstock.domain.ledger.record import Reservation
-from penstock.gateway.bounds import worst_case_of
-from penstock.gateway.caps import draw, draw_more
+from penstock.gateway.bounds import rest_of, worst_case_of
+from penstock.gateway.caps import draw, draw_aside, draw_more
 from penstock.gateway.exchange import Exchange
 from penstock.gateway.gateway import Gateway
+from penstock.gateway.metering import aside_cost
 from penstock.gateway.refusal import Refusal
+from penstock.gateway.routing.path import path_of
 from penstock.gateway.steps.choose import passed_through
 from penstock.gateway.targets import Candidate
 from penstock.ports.journal import JournalError
@@ -16,10 +18,12 @@ async def reserve(gateway: Gateway, x: Exchange) -> bool:
     if not x.plan:
         x.plan = (passed_through(gateway, x),)
     if not x.costs_nothing:
-        x.reserved, x.worst_tokens = worst_case_of(gateway, x, x.plan)
+        cost, x.worst_tokens = rest_of(gateway, x)
+        x.reserved = None if cost is None else cost + aside_cost(x.asides)
         if gateway.caps is not None:
             await draw(gateway, gateway.caps, x)
-    _journal(gateway, x, x.plan[0])
+    path = path_of(x)
+    _journal(gateway, x, path.legs[0].candidates[0] if path is not None and path.legs else x.plan[0])
     return False
 
 
@@ -30,9 +34,33 @@ async def reserve_more(gateway: Gateway, x: Exchange, candidate: Candidate) -> b
     before = x.reserved
     if not await draw_more(gateway, gateway.caps, x, candidate):
         return False
-    if x.reserved != before:
+    if x.reserved != before and x.payer is None:
         _journal(gateway, x, candidate)
+    elif x.payer is not None:
+        _journal_aside(gateway, x.payer, x)
     return True
+
+
+async def reserve_aside(gateway: Gateway, x: Exchange, child: Exchange) -> bool:
+    """Holds, and journals, what a call made aside for `x` may cost beyond what is held for that already. False: a hard cap has no room
+    for it. Raises `Refusal` (limit) when it cannot be journaled."""
+    child.reserved, child.worst_tokens = worst_case_of(gateway, child, child.plan)
+    before = x.reserved
+    if gateway.caps is not None and not await draw_aside(gateway, gateway.caps, x, child):
+        return False
+    if x.reserved != before or x.journaled is None:
+        _journal_aside(gateway, x, child)
+    return True
+
+
+def _journal_aside(gateway: Gateway, x: Exchange, child: Exchange) -> None:
+    """The reservation of its request, as it stands now; one of its own where there is no request any more."""
+    if x.purpose is not None:
+        _journal(gateway, child, child.plan[0])
+        return
+    if x.journaled is None and (x.reserved is None or x.reserved < (child.reserved or 0)):
+        x.reserved, x.worst_tokens = child.reserved, child.worst_tokens
+    _journal(gateway, x, x.journaled or child.plan[0])
 
 
 def reserve_for(gateway: Gateway, x: Exchange, candidate: Candidate) -> None:
@@ -66,6 +94,8 @@ def _journal(gateway: Gateway, x: Exchange, candidate: Candidate) -> None:
         writer=gateway.name,
         steered=x.steered,
         steered_from=x.steered_from,
+        purpose=x.purpose,
+        parent=x.parent,
     )
     try:
         gateway.journal.reserve(reservation)

@@ -45,6 +45,10 @@ class Voice(msgspec.Struct, frozen=True):
     """answer with JSON of this schema"""
     tool: Mapping[str, Any] | None = None
     """answer with a call of this function"""
+    known: tuple[str, ...] = ()
+    """answer with one of these"""
+    final: str = ""
+    """what prose ends with"""
 
 
 class Utterance(msgspec.Struct, frozen=True):
@@ -54,6 +58,8 @@ class Utterance(msgspec.Struct, frozen=True):
     content: str
     finish_reason: str
     tool_name: str | None = None
+    sure: float | None = None
+    """mean probability of its tokens, 0 to 1; None: of no meaning"""
 
     @property
     def reasoning_tokens(self) -> int:
@@ -76,18 +82,20 @@ def count_tokens(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN)
 
 
-def utter(voice: Voice, digest: bytes) -> Utterance:
-    """The choice that follows from a digest of the request: the same request, the same words."""
+def utter(voice: Voice, digest: bytes, sure: float | None = None) -> Utterance:
+    """The choice that follows from a digest of the request: the same request, the same words. `sure`: as of the `Utterance`."""
     rng = random.Random(digest)  # noqa: S311  no secret hangs on it
     reasoning = _prose(rng, "Simulated thought. ", REASONING_TOKENS.get(voice.effort or "", 0))
     if voice.tool is not None:
-        return _bounded(reasoning, _instance_text(voice.tool.get("parameters"), rng), "tool_calls", voice, str(voice.tool.get("name")))
+        arguments = _instance_text(voice.tool.get("parameters"), rng)
+        return _bounded(Utterance(reasoning, arguments, "tool_calls", str(voice.tool.get("name")), sure), voice)
     if voice.schema is not None:
-        return _bounded(reasoning, _instance_text(voice.schema, rng), "stop", voice)
-    content = _prose(rng, OPENING, rng.randint(voice.shortest, voice.longest)).rstrip()
+        return _bounded(Utterance(reasoning, _instance_text(voice.schema, rng), "stop", sure=sure), voice)
+    made_up = _prose(rng, OPENING, rng.randint(voice.shortest, voice.longest)) if not voice.known else rng.choice(voice.known)
+    content = f"{made_up}{voice.final}".rstrip()
     for stop in voice.stop:
         content = content.partition(stop)[0] if stop else content
-    return _bounded(reasoning, content, "stop", voice)
+    return _bounded(Utterance(reasoning, content, "stop", sure=sure), voice)
 
 
 def _prose(rng: random.Random, opening: str, tokens: int) -> str:
@@ -100,11 +108,11 @@ def _prose(rng: random.Random, opening: str, tokens: int) -> str:
     return "".join(parts)
 
 
-def _bounded(reasoning: str, content: str, finish: str, voice: Voice, tool_name: str | None = None) -> Utterance:
-    whole = Utterance(reasoning, content, finish, tool_name)
+def _bounded(whole: Utterance, voice: Voice) -> Utterance:
     if whole.tokens <= voice.limit:
         return whole
-    return Utterance(*whole.between(0, voice.limit), "length", tool_name)
+    reasoning, content = whole.between(0, voice.limit)
+    return msgspec.structs.replace(whole, reasoning=reasoning, content=content, finish_reason="length")
 
 
 def _instance_text(schema: object, rng: random.Random) -> str:

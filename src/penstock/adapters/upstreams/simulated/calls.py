@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import orjson
 
+from penstock.adapters.upstreams.simulated.ability import skill_of, take
 from penstock.adapters.upstreams.simulated.answers import Utterance, Voice, count_tokens, digest_of, utter
 from penstock.adapters.upstreams.simulated.engine import BYTES_PER_TOKEN, Job, prefix_blocks
 from penstock.adapters.upstreams.simulated.engine import Sequence as Running
+from penstock.adapters.upstreams.simulated.known import known_answers, last_turn, words_of
 from penstock.adapters.upstreams.simulated.options import Options
 
 IMAGE_TOKENS = 256
@@ -59,7 +61,7 @@ def chat_call(body: Mapping[str, Any], model: str, options: Options) -> Call:
         raise BadRequest("`messages` must be a list of at least one message", param="messages")
     prompt = rendered(body)
     logprobs = (_integer(body, "top_logprobs", least=0) or 0) if body.get("logprobs") else None
-    return _call(body, model, options, chat=True, prompts=(prompt,), logprobs=logprobs, last_role=messages[-1].get("role"))
+    return _call(body, model, options, chat=True, prompts=(prompt,), logprobs=logprobs, messages=messages)
 
 
 def rendered(chat: Mapping[str, Any]) -> bytes:
@@ -104,7 +106,7 @@ def _call(
     chat: bool,
     prompts: tuple[bytes, ...],
     logprobs: int | None,
-    last_role: object = None,
+    messages: Sequence[Mapping[str, Any]] = (),
 ) -> Call:
     count = _integer(body, "n") or 1
     if count > MOST_CHOICES:
@@ -117,7 +119,7 @@ def _call(
             param="messages" if chat else "prompt",
             code="context_length_exceeded",
         )
-    voice = _voice(body, options, room, last_role)
+    voice = _voice(body, options, room, messages[-1].get("role") if messages else None)
     stream_options = body.get("stream_options")
     return Call(
         chat=chat,
@@ -125,7 +127,7 @@ def _call(
         streamed=body.get("stream") is True,
         include_usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
         prompts=prompts,
-        utterances=_utterances(body, model, options, prompts, count, voice),
+        utterances=_utterances(body, model, options, prompts, count, voice, last_turn(messages)),
         logprobs=logprobs,
         echo=not chat and body.get("echo") is True,
         cached=chat and body.get("cached") is True,
@@ -133,12 +135,22 @@ def _call(
 
 
 def _utterances(
-    body: Mapping[str, Any], model: str, options: Options, prompts: Sequence[bytes], count: int, voice: Voice
+    body: Mapping[str, Any], model: str, options: Options, prompts: Sequence[bytes], count: int, voice: Voice, asked: str
 ) -> tuple[Utterance, ...]:
+    known = known_answers(options.answers).answer_to(asked) if options.answers else None
+    skill = skill_of(options.skill, model)
     seed = orjson.dumps([options.seed, body.get("seed"), body.get("temperature")])
     digests = [digest_of(seed, model.encode("utf-8", "replace"), prompt, b"%d" % index) for prompt in prompts for index in range(count)]
     try:
-        return tuple(utter(voice, digest) for digest in digests)
+        if skill is None or (known is not None and not known.wrong):
+            voice = msgspec.structs.replace(voice, known=known.say if known else ())
+            return tuple(utter(voice, digest) for digest in digests)
+        varied = body.get("temperature") != 0
+        texts = [words_of(asked).strip() or prompt.decode("utf-8", "replace") for prompt in prompts for _ in range(count)]
+        takes = [
+            take(voice, text, known, skill, options.refuses, model, digest, varied) for text, digest in zip(texts, digests, strict=True)
+        ]
+        return tuple(utter(each.voice, each.digest, each.sure) for each in takes)
     except (TypeError, ValueError, AttributeError) as error:
         raise BadRequest(f"the JSON schema cannot be used: {error}", param="response_format") from None
 

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from penstock.adapters.upstreams.simulated.faults import Fault, FaultError, parse_fault
+from penstock.adapters.upstreams.simulated.known import KnownError, known_answers
 
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 
 
@@ -51,6 +53,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: Positive = 32_768
     answer_tokens: tuple[Positive, Positive] = (24, 160)
     """shortest and longest answer of its own accord"""
+    answers: str = ""
+    """a TOML file of answers that it knows (see `known`); to everything else it says what it makes up"""
+    skill: Share | dict[str, Share] | None = None
+    """how able it is (see `ability`), or each of its models; without it an answer is neither right nor wrong"""
+    refuses: Share = 0
+    """share of questions that a model with a skill refuses"""
     seed: int = 0
     speed: Rate = 1
     faults: tuple[str | PlannedFault, ...] = ()
@@ -66,6 +74,10 @@ def parse_options(table: Mapping[str, Any]) -> Options:
     try:
         options = msgspec.convert(table, Options)
         planned_faults(options)
+        if options.answers:
+            known_answers(options.answers)
+    except KnownError as error:
+        raise OptionsError(str(error), error.hint) from None
     except msgspec.ValidationError as error:
         fields = ", ".join(Options.__struct_fields__)
         raise OptionsError(f"the simulated engine does not understand its options: {error}", f"it knows {fields}") from None

@@ -5,6 +5,7 @@ import random
 import struct
 import time
 from collections.abc import AsyncIterator, Sequence
+from math import log
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,9 @@ NAME = "penstock-simulated"
 DONE = b"data: [DONE]\n\n"
 DEFAULT_DIMENSIONS = 64
 MOST_DIMENSIONS = 4096
+LEAST_SURE = 1e-6
+SPREAD = (1.0, 0.25, 1.75, 0.5, 1.5, 0.75, 1.25)
+"""logprobs of tokens by their position, as parts of the mean"""
 
 
 def usage(call: Call, job: Job) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def _event(body: dict[str, Any]) -> bytes:
 def _choice(call: Call, index: int, said: Utterance) -> dict[str, Any]:
     if not call.chat:
         echo = _echo(call, index)
-        return {"index": index, "text": echo + said.content, "logprobs": _logprobs(call, said.content), "finish_reason": said.finish_reason}
+        return {"index": index, "text": echo + said.content, "logprobs": _logprobs(call, said), "finish_reason": said.finish_reason}
     message: dict[str, Any] = {"role": "assistant", "content": said.content, "refusal": None}
     if said.reasoning:
         message["reasoning_content"] = said.reasoning
@@ -113,7 +117,7 @@ def _choice(call: Call, index: int, said: Utterance) -> dict[str, Any]:
         message["tool_calls"] = [
             {"id": tool_id(said), "type": "function", "function": {"name": said.tool_name, "arguments": said.content}}
         ]  # fmt: skip
-    return {"index": index, "message": message, "logprobs": _logprobs(call, said.content), "finish_reason": said.finish_reason}
+    return {"index": index, "message": message, "logprobs": _logprobs(call, said), "finish_reason": said.finish_reason}
 
 
 def _openings(call: Call, index: int, said: Utterance) -> list[dict[str, Any]]:
@@ -130,7 +134,7 @@ def _openings(call: Call, index: int, said: Utterance) -> list[dict[str, Any]]:
 
 def _delta(call: Call, index: int, said: Utterance, first: int, last: int) -> dict[str, Any]:
     thought, text = said.between(first, last)
-    logprobs = _logprobs(call, text)
+    logprobs = _logprobs(call, said, max(first - said.reasoning_tokens, 0), text)
     if not call.chat:
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": None}
     delta: dict[str, Any] = {"reasoning_content": thought} if thought else {}
@@ -153,12 +157,17 @@ def _echo(call: Call, index: int) -> str:
     return call.prompts[index // each].decode("utf-8", "replace")
 
 
-def _logprobs(call: Call, text: str) -> dict[str, Any] | None:
-    """Logprobs in the right shape; the numbers only vary with the position."""
+def _logprobs(call: Call, said: Utterance, first: int = 0, text: str | None = None) -> dict[str, Any] | None:
+    """Logprobs in the right shape, of all of it or of a `text` that begins with token `first`.
+
+    The numbers vary with the position, about how sure the model is; without a skill that means nothing.
+    """
     if call.logprobs is None:
         return None
+    text = said.content if text is None else text
     tokens = [text[start : start + BYTES_PER_TOKEN] for start in range(0, len(text), BYTES_PER_TOKEN)]
-    values = [-0.01 * (1 + index % 7) for index in range(len(tokens))]
+    mean = -0.04 if said.sure is None else log(max(said.sure, LEAST_SURE))
+    values = [mean * SPREAD[(first + index) % len(SPREAD)] for index in range(len(tokens))]
     if not call.chat:
         top = [{token: value} for token, value in zip(tokens, values, strict=True)] if call.logprobs else None
         offsets = [index * BYTES_PER_TOKEN for index in range(len(tokens))]

@@ -1,0 +1,1 @@
+"""Answers by wording and by meaning: looked up beside the exact cache, learned from after every miss."""
