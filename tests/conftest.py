@@ -6,6 +6,7 @@ is skipped unseen. `PENSTOCK_TEST_POSTGRES` and `PENSTOCK_TEST_REDIS` point at o
 
 import os
 import secrets
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import settings
 
 settings.register_profile("unhurried", deadline=None)  # how long an example takes tells of the machine, not of the code
 settings.load_profile("unhurried")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C, and so would all that they start
 
 POSTGRES = "postgresql://root@127.0.0.1:5432/test"
 REDIS = "redis://127.0.0.1:6379"
