@@ -65,5 +65,5 @@ def test_wheel_holds_the_package_whole(tmp_path: Path) -> None:
     inside = {str(path.relative_to(PACKAGE.parent)) for path in repository_files() if path.is_relative_to(PACKAGE)}
     assert inside <= names  # templates and static files too
     assert "penstock/py.typed" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.rpartition("licenses/")[2] for name in names if "licenses/" in name} == {"LICENSE", "NOTICE"}
     assert not [name for name in names if not name.startswith(("penstock/", "penstock-"))]

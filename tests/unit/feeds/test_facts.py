@@ -17,7 +17,7 @@ from penstock.domain.prices.config_price import PriceError
 from penstock.domain.prices.slices import cards_for, slice_share
 
 ENTERED = Path(__file__).parents[2] / "golden" / "facts.json"
-TODAY = date(2026, 11, 21)
+TODAY = date(2026, 11, 22)
 
 
 def facts() -> Iterator[tuple[str, msgspec.Struct]]:
@@ -81,8 +81,8 @@ def test_mig_profiles_are_what_their_names_say() -> None:
     cards = mig_profiles()
     assert set(cards) >= {"A100-40GB", "A100-80GB", "H100-80GB", "H200-141GB", "B200-180GB", "A30-24GB"}
     for card in cards.values():
-        assert card.gb == int(card.gpu.rpartition("-")[2].removesuffix("GB"))
-        assert card.compute == (4 if card.gpu.startswith("A30") else 7)
+        assert f"{card.gb}GB" in card.gpu.split("-")
+        assert card.compute == (4 if card.gpu.startswith(("A30", "RTX-PRO")) else 7)
         for profile in card.profiles:
             named = re.fullmatch(r"(\d)g\.(\d+)gb(\+me)?", profile.name)
             assert named is not None and (int(named[1]), int(named[2])) == (profile.compute, profile.gb)

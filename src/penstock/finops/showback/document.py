@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from penstock.domain.sizing.traffic_light import THIN, TIGHT
 from penstock.domain.units import format_usd
 from penstock.finops.bills.document import Money
 from penstock.finops.savings import LeverName
@@ -16,10 +17,6 @@ Held = Literal["on-demand", "spot", "reserved", "owned"]
 Measured = Literal["first_token", "duration"]
 Advice = Literal["commit", "release", "spot", "let_lapse", "keep", "unknown"]
 Workload = Literal["inference", "training", "other", "shared", "all"]
-THIN = 0.3
-"""mean use of a fleet below which it is over-provisioned"""
-TIGHT = 0.9
-"""P95 of a fleet's use above which it is constrained"""
 STEADY = 0.7
 """share of the time that a unit must have run to be worth a commitment: one of at least 30 % off then pays"""
 LOOK_BACK_DAYS = 30

@@ -11,11 +11,12 @@ from penstock.domain.ledger.entries import HOUR_NS, Entry, FleetHour
 from penstock.domain.ledger.latency import Histogram, Latency
 from penstock.domain.ledger.measures import CostQuery
 from penstock.domain.prices.hardware import Holding
+from penstock.domain.sizing.traffic_light import THIN, TIGHT
 from penstock.finops.bills.document import Money
 from penstock.finops.books import Books
 from penstock.finops.fleets import BASES, FleetUse, fleet_use
 from penstock.finops.latency_value import DEFAULT
-from penstock.finops.showback.document import LOOK_BACK_DAYS, STEADY, THIN, TIGHT, Advice, FleetReview, Measured, Objective, Procurement
+from penstock.finops.showback.document import LOOK_BACK_DAYS, STEADY, Advice, FleetReview, Measured, Objective, Procurement
 from penstock.finops.window import Window
 
 LEAST_NS = 14 * 24 * HOUR_NS

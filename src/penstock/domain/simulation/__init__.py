@@ -1,0 +1,1 @@
+"""Replayed traffic on simulated fleets: continuous batching, scaling policies, cold starts, interruptions."""

@@ -1,0 +1,1 @@
+"""Scaling policies: when a fleet grows and shrinks, by which signal."""
