@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstock.bootstrap import open_anomalies, open_store
+from penstock.bootstrap import open_anomalies, open_documents, open_store
+from penstock.capacity.simulation_report import keep
 from penstock.config.load import load
 from penstock.domain.budgets.causes import Cause
 from penstock.domain.dialects.tokens import Tokens
 from penstock.domain.ledger.record import UsageRecord
 from penstock.finops.anomalies.book import Found
 from penstock.ports.usage_store import Intake
+from tests.integration.test_console_simulation import report
 
 ZONE = "America/New_York"
 USERS = 10_000
@@ -93,6 +95,7 @@ def fill(config: Path) -> None:
     book = open_anomalies(settings)
     for number, (team, end_ns) in enumerate((("research", None), (HOSTILE[0], now_ns - 3600 * 10**9))):
         book.put(_strayed(f"odd{number}", team, now_ns, end_ns))
+    keep(open_documents(settings), report("sim_long", now_ns, name="llama-3.1-8b_on_whatever_there_was_at_that_time_" * 2))
 
 
 def _strayed(id: str, team: str, now_ns: int, end_ns: int | None) -> Found:

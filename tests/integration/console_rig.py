@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock import bootstrap
 from penstock.bootstrap.audit import console_tables, open_papers
+from penstock.bootstrap.simulation_child import Simulations
 from penstock.config.load import parse
 from penstock.config.settings import Settings
 from penstock.console.access import Access
@@ -191,7 +192,7 @@ def console(settings: Settings, *, key: str | None = None, listen: str | None = 
         tail, stop = Tail(), asyncio.Event()
         logged: list[str] = []
         access = Access(key, listen or settings.server.listen)
-        posts, reads = console_tables(settings, access)
+        posts, reads = console_tables(settings, access, Simulations(settings))
         made = Console(
             settings,
             lambda: bootstrap.open_reading(settings),

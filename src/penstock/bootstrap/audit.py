@@ -11,6 +11,7 @@ from penstock.config.secrets import reveal
 from penstock.config.settings import Settings
 
 if TYPE_CHECKING:
+    from penstock.bootstrap.simulation_child import Simulations
     from penstock.console.access import Access
     from penstock.console.context import Papers
     from penstock.console.posting import Table
@@ -30,9 +31,12 @@ def open_audit(settings: Settings) -> "AuditLog":
 
 def open_papers(settings: Settings) -> "Papers":
     """What the console reads beside the ledger. Raises `StoreError`."""
+    from penstock.bootstrap.simulating import catalogued
     from penstock.console.context import Papers
 
-    return Papers(open_documents(settings), open_audit(settings), key_budgets(settings), evidence=open_evidence(settings))
+    return Papers(
+        open_documents(settings), open_audit(settings), key_budgets(settings), evidence=open_evidence(settings), catalogued=catalogued
+    )
 
 
 def key_budgets(settings: Settings) -> "KeyBudgets":
@@ -59,11 +63,12 @@ def access_of(settings: Settings, environ: Mapping[str, str]) -> "Access":
     return Access(admin, settings.server.listen, metrics_key=metrics, open_metrics=not metrics_keyed(settings))
 
 
-def console_tables(settings: Settings, access: "Access") -> "tuple[Table, Table]":
+def console_tables(settings: Settings, access: "Access", simulations: "Simulations") -> "tuple[Table, Table]":
     """What may be posted to the console, and what may be read beside its pages. Raises `StoreError`."""
     from penstock.console.feedback import anomaly_posts
     from penstock.console.keys import key_posts, key_reads
     from penstock.console.recording import record_posts
+    from penstock.console.simulation_form import simulation_posts
     from penstock.finops.audit import cost_recorded
     from penstock.finops.recording import Recorder
 
@@ -74,5 +79,5 @@ def console_tables(settings: Settings, access: "Access") -> "tuple[Table, Table]
 
     recorder = Recorder(settings, lambda: open_reading(settings), lambda: open_costs(settings))
     said = anomaly_posts(open_anomalies(settings), audit, access.actor)
-    posts = {**record_posts(recorder, noted), **key_posts(keys, access.actor), **said}
+    posts = {**record_posts(recorder, noted), **key_posts(keys, access.actor), **said, **simulation_posts(simulations.run)}
     return posts, key_reads(keys, audit, settings.server.timezone)

@@ -17,6 +17,7 @@ from penstock.bootstrap.objectives import open_directives
 from penstock.bootstrap.prices import price_book, price_feed
 from penstock.bootstrap.processes import controller_socket, log, settle_memory, stop_on_signal
 from penstock.bootstrap.routing import open_route_feedback
+from penstock.bootstrap.simulation_child import Simulations
 from penstock.bootstrap.spending import open_keeper
 from penstock.config.secrets import reveal
 from penstock.config.settings import Settings
@@ -58,7 +59,8 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
 
     traces, tail, runs = open_traces(settings, environ), Tail(), runs_of(settings, log)
     access = access_of(settings, environ)
-    posts, reads = console_tables(settings, access)
+    simulations = Simulations(settings)
+    posts, reads = console_tables(settings, access, simulations)
     store = usage_store(settings)  # not prepared: a database that is away must not keep the pages from being served
     journal = JournalDirectory(settings.server.journal)
     duties = open_duties(settings, environ, store, runs)
@@ -87,7 +89,7 @@ async def _controller(settings: Settings, environ: Mapping[str, str]) -> None:
     Path(path).unlink(missing_ok=True)
     settle_memory()
     try:
-        await _run(settings, controller, duties, journal.alive, path)
+        await _run(settings, controller, duties, simulations, journal.alive, path)
     finally:
         if traces is not None:
             traces.close()
@@ -104,20 +106,30 @@ def _pages(console: "Console", feedback: "AnswerFeedback") -> "Pages":
     return answer
 
 
-async def _run(settings: Settings, controller: "Controller", duties: "Duties", alive: Callable[[], set[str]], path: str) -> None:
+async def _run(
+    settings: Settings, controller: "Controller", duties: "Duties", simulations: Simulations, alive: Callable[[], set[str]], path: str
+) -> None:
     """Until it is asked to stop; the budgets are kept beside, and the lease is handed back at the end."""
     stop, keeper = stop_on_signal(), open_keeper(settings, alive, lambda: controller.passes, duties.leader.leads, log)
     duties.of_controller(controller)
     controller.may_be_ready = lambda: keeper.open
-    keeping = asyncio.create_task(keeper.run(stop))
+    keeping, ending = asyncio.create_task(keeper.run(stop)), asyncio.create_task(_ended(stop, simulations))
     duties.leader.start()
     try:
         await controller.run(path, stop)
     finally:
+        ending.cancel()
+        simulations.close()
         await asyncio.to_thread(duties.leader.close)
         await keeping
         if controller.delivered:
             await keeper.depart()
+
+
+async def _ended(stop: asyncio.Event, simulations: Simulations) -> None:
+    """At once, not after a simulation: what is in flight is waited for."""
+    await stop.wait()
+    simulations.close()
 
 
 def open_traces(settings: Settings, environ: Mapping[str, str]) -> "Traces | None":

@@ -15,6 +15,7 @@ from penstock.cli import (
     bill,
     budget,
     cache,
+    calc,
     check,
     close,
     cost,
@@ -31,6 +32,8 @@ from penstock.cli import (
     schema,
     serve,
     showback,
+    simulate,
+    size,
     slos,
 )
 from penstock.config.problems import ConfigError, nearest
@@ -59,9 +62,12 @@ COMMANDS = (
     slos,
     route,
     anomalies,
+    calc,
     reconcile,
     record,
     deploy,
+    size,
+    simulate,
     schema,
 )
 

@@ -75,6 +75,8 @@ class Papers(msgspec.Struct, frozen=True):
     """why the semantic cache is off though the config asks for it"""
     evidence: EvidenceStore | None = None
     """what is measured of routes; None: nothing keeps it here"""
+    catalogued: Callable[[str], str | None] = lambda name: None
+    """the name by which the catalogue knows a model of the config; None: it does not"""
 
 
 class NotHere(Exception):

@@ -1,6 +1,6 @@
 """Fleet: what is rented, what of it is used, what stands idle, and how the upstreams behind it are doing."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from penstock.domain.ledger.measures import lines
 from penstock.domain.prices.schedule import DAY_NS
 from penstock.domain.units import format_usd
 from penstock.finops.fleets import FleetUse, fleet_use, fleets_json, steps_by
+from penstock.finops.lights import light_json, lights
 from penstock.finops.serving import upstream_states
 from penstock.finops.standing_out import unused
 
@@ -20,7 +21,8 @@ HOURS_UP_TO = 3 * DAY_NS
 COLUMNS = (
     "fleet", "gpu", "count", "upstream", "gpu_hours", "productive_gpu_hours", "idle_gpu_hours", "rent_usd", "used_usd", "waste_usd",
     "idle_usd", "unallocated_usd", "unused_commitment_usd", "at_rest_usd", "utilization", "utilization_p95", "engine_active",
-    "engine_active_p95", "energy_wh", "effective_usd_per_gpu_hour", "used_basis", "requests", "first_token_p95_s", "since", "until", "note",
+    "engine_active_p95", "energy_wh", "effective_usd_per_gpu_hour", "used_basis", "requests", "first_token_p95_s", "light", "action",
+    "spare_units", "saves_usd_per_month", "since", "until", "note",
 )  # fmt: skip
 
 
@@ -42,7 +44,7 @@ class Fleets(View, frozen=True, kw_only=True):
     """The page: every fleet of the config, and every upstream. Dollars are over the fleets whose rent is known."""
 
     fleets: tuple[dict[str, object], ...]
-    """each with `over_time`, by `step`"""
+    """each with `over_time`, by `step`, and its traffic light"""
     step: Literal["hour", "day"]
     unused: tuple[str, ...]
     """fleets that stand idle almost all of the time"""
@@ -62,8 +64,8 @@ def build(context: Context, address: Address) -> Fleets:
     first = {line.upstream: line.first_token_p95_s for line in lines}
     step: Literal["hour", "day"] = "hour" if address.window.until_ns - address.window.since_ns <= HOURS_UP_TO else "day"
     rows = (
-        row | {"first_token_p95_s": first.get(str(row["upstream"])), "over_time": _over_time(use, step)}
-        for use, row in zip(uses, fleets_json(uses), strict=True)
+        row | {"first_token_p95_s": first.get(str(row["upstream"])), "over_time": _over_time(use, step), "traffic_light": light_json(light)}
+        for use, row, light in zip(uses, fleets_json(uses), lights(context.books, uses), strict=True)
     )
     known = [use for use in uses if use.rent is not None]
     lonely = unused(uses)
@@ -97,7 +99,13 @@ def _over_time(use: FleetUse, step: Literal["hour", "day"]) -> list[dict[str, ob
 
 def sheet(view: Fleets, address: Address) -> Sheet:
     """The fleets, one a line."""
-    return Sheet(COLUMNS, ([row[name] for name in COLUMNS] for row in view.fleets))
+    return Sheet(COLUMNS, (_line(row) for row in view.fleets))
+
+
+def _line(row: dict[str, Any]) -> list[object]:
+    told = row["traffic_light"]
+    flat = row | told | {"light": told["colour"]}
+    return [flat[name] for name in COLUMNS]
 
 
 def _lines(context: Context, address: Address) -> tuple[Line, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.console import budgets, costs, fleet, live, request, requests, routing, savings, today
+from penstock.console import budgets, costs, fleet, live, request, requests, routing, savings, simulation, today
 from penstock.console.context import Context, Sheet, View
 from penstock.console.query import Address
 from penstock.console.streams import Sources
@@ -64,6 +64,10 @@ PAGES = (
         path="/fleet", stem="/fleet", name="Fleet", title="Do we use what we rent?", template="fleet.html",
         build=fleet.build, sheet=fleet.sheet, refresh_s=30,
     ),
+    Page(
+        path="/simulation", stem="/simulation", name="Simulation", title="What would other hardware cost?", template="simulation.html",
+        build=simulation.build, sheet=simulation.sheet,
+    ),
 )  # fmt: skip
 """the menu"""
 
@@ -71,8 +75,12 @@ DETAILS = (
     Page(
         path="/requests/{id}", stem="", name="Requests", title="Why did this one cost that?", template="request.html", build=request.build,
     ),
+    Page(
+        path="/simulation/{id}", stem="", name="Simulation", title="What would other hardware cost?", template="simulation.html",
+        build=simulation.build_one,
+    ),
 )  # fmt: skip
-"""pages of one thing, which no menu lists: `/requests/{id}`"""
+"""pages of one thing, which no menu lists: `/requests/{id}`, `/simulation/{id}`"""
 
 STREAMS: Mapping[str, Stream] = MappingProxyType(
     {"/requests.csv": requests.export, "/requests/live": live.tail_html, "/requests/live.json": live.tail_json}

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from penstock.console import flows, routing, words
+from penstock.console import flows, routing, simulation, words
 from penstock.console.budgets import shown
 from penstock.console.charts import spend_chart
 from penstock.console.costs import drill
@@ -56,6 +56,7 @@ def environment(address_of: Callable[[str], str]) -> Environment:
         "drill": drill,
         **flows.GLOBALS,
         **routing.GLOBALS,
+        **simulation.GLOBALS,
     }
     return made
 

@@ -90,7 +90,7 @@ class Writer:
 
     def missing(self, path: str, *, html: bool) -> Reply:
         """404: there is no such page."""
-        hint = "There are /, /budgets, /costs, /requests, /savings, /routing and /fleet, and each as data with .json."
+        hint = "There are /, /budgets, /costs, /requests, /savings, /routing, /fleet and /simulation, and each as data with .json."
         return self.problem(404, f"There is no page {path[:200]}", hint, html=html)
 
     def away(self, message: str, hint: str, *, html: bool, page: "pages.Page", link: str) -> Reply:
