@@ -5,7 +5,7 @@ import sys
 
 MODULES = (
     "bench.gateway", "bench.crash", "bench.console", "bench.demo", "bench.ledger", "bench.bills", "bench.admission", "bench.race",
-    "bench.overload", "bench.forecast", "bench.anomalies", "bench.semindex",
+    "bench.overload", "bench.forecast", "bench.anomalies", "bench.semindex", "bench.latency_model", "bench.autoscale", "bench.simulator",
 )  # fmt: skip
 
 if __name__ == "__main__":
