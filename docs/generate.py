@@ -1,4 +1,4 @@
-"""Writes the reference pages from what the code says of itself; `--check` fails when a page is stale.
+"""Writes the reference pages, and the page of checked claims, from what the code says of itself; `--check` fails when a page is stale.
 
 python docs/generate.py [--check]
 """
@@ -12,9 +12,10 @@ from typing import Any, get_args, get_origin
 import msgspec
 from typer.main import get_command
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 sys.path[:0] = [str(Path(__file__).parents[1] / "src"), str(Path(__file__).parents[1])]
 
+from docs.claims import claims_markdown  # noqa: E402
 from penstock.cli.app import application  # noqa: E402  the source tree beside this file is what is documented
 from penstock.config.overrides import overridable  # noqa: E402
 from penstock.config.schema import config_schema, default_of  # noqa: E402
@@ -120,23 +121,24 @@ def schema_json() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "config.md": config_markdown,
-    "cli.md": cli_markdown,
-    "metrics.md": metrics_markdown,
-    "sdks.md": sdks_markdown,
-    "penstock.schema.json": schema_json,
+    "reference/config.md": config_markdown,
+    "reference/cli.md": cli_markdown,
+    "reference/metrics.md": metrics_markdown,
+    "reference/sdks.md": sdks_markdown,
+    "reference/penstock.schema.json": schema_json,
+    "explanation/claims-checked.md": claims_markdown,
 }
 
 
 def main() -> int:
     stale = []
     for name, make in PAGES.items():
-        page, text = REFERENCE / name, make()
+        page, text = DOCS / name, make()
         if page.exists() and page.read_text("utf-8") == text:
             continue
         stale.append(name)
         if "--check" not in sys.argv:
-            REFERENCE.mkdir(exist_ok=True)
+            page.parent.mkdir(exist_ok=True)
             page.write_text(text, "utf-8")
     if stale and "--check" in sys.argv:
         print(f"stale: {', '.join(stale)}\nhint: run `python docs/generate.py`", file=sys.stderr)
