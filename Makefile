@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # tests that start whole gateways, and browsers: one after another, for each takes all cores; exit status 5: ARGS chose none of them
-WHOLE  := acceptance docs browser
+WHOLE  := $(filter-out tests/acceptance/test_cli_%,$(wildcard tests/acceptance/test_*.py)) tests/docs tests/browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-cluster test check lint types contracts reference format bench docs screenshots lock clean
@@ -31,8 +31,8 @@ demo-cluster: $(STAMP) ## watch two gateways act as one, on the PostgreSQL and t
 	@$(BIN)/penstock demo --cluster $(ARGS)
 
 test: $(STAMP) ## run every test (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(addprefix --ignore=tests/,$(WHOLE)) $(ARGS) || [ $$? -eq 5 ]
-	@$(BIN)/python -m pytest $(addprefix tests/,$(WHOLE)) $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(addprefix --ignore=,$(WHOLE)) $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest $(WHOLE) $(ARGS) || [ $$? -eq 5 ]
 
 check: lint types contracts reference ## types, lint, formatting, import contracts, generated files current
 	@echo "check: all passed"

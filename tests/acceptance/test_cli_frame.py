@@ -20,7 +20,7 @@ def test_help_lists_what_is_built(tmp_path: Path) -> None:
     assert result.returncode == 0
     for command in COMMANDS:
         assert f" {command} " in result.stdout
-    for later in ("batch", "simulate", "compress"):
+    for later in ("batch", "plan", "compress"):
         assert f" {later} " not in result.stdout
 
 

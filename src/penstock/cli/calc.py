@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.options import MONEY, JsonOption, QuietOption
+from penstock.cli.options import CAPACITY, JsonOption, QuietOption
 from penstock.cli.output import WRONG_USAGE, CommandError, print_json, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SetOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    app.command("calc", rich_help_panel=MONEY)(calc)
+    app.command("calc", rich_help_panel=CAPACITY)(calc)
 
 
 def calc(name: NameArgument = None, set_: SetOption = None, json: JsonOption = False, quiet: QuietOption = False) -> None:

@@ -7,7 +7,7 @@ import typer
 
 CONFIG_FILE = Path("penstock.toml")
 
-START, RUN, MONEY, SHIP = "Start", "Run", "Understand the money", "Ship"
+START, RUN, MONEY, CAPACITY, SHIP = "Start", "Run", "Understand the money", "Plan capacity", "Ship"
 """Panels of `penstock --help`."""
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.", metavar="FILE")]

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from penstock.cli import simulate_options as options
-from penstock.cli.options import CONFIG_FILE, MONEY, ConfigOption, JsonOption, OutputOption, QuietOption
+from penstock.cli.options import CAPACITY, CONFIG_FILE, ConfigOption, JsonOption, OutputOption, QuietOption
 from penstock.cli.output import FINE, PROBLEMS_FOUND, WRONG_USAGE, CommandError, print_json, say, stderr_console
 from penstock.cli.simulate_levers import pulled
 from penstock.cli.simulate_planning import Wanted, hardware_of, plan_of
@@ -39,7 +39,7 @@ class Printed(NamedTuple):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("simulate", rich_help_panel=MONEY)(simulate)
+    app.command("simulate", rich_help_panel=CAPACITY)(simulate)
 
 
 def simulate(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from penstock.cli.options import JsonOption, QuietOption
+from penstock.cli.options import CAPACITY, JsonOption, QuietOption
 from penstock.cli.output import FINE, INCOMPLETE, PROBLEMS_FOUND, WRONG_USAGE, CommandError, print_json
 from penstock.cli.prices_source import OptionalConfig
 from penstock.cli.size_measure_options import (
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from penstock.domain.sizing.remedies import Question
 
 CONTEXT, REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 8192, 8, 1024, 256
-PANEL = "Plan capacity"
 AS_PATHS = ("/", "./", "../", "~")
 """how MODEL begins where it can be no model's name"""
 KvPrecision = Literal["bf16", "fp8"]
@@ -106,7 +105,7 @@ class Shown(NamedTuple):
 
 
 def register(app: typer.Typer) -> None:
-    app.command("size", rich_help_panel=PANEL)(size)
+    app.command("size", rich_help_panel=CAPACITY)(size)
 
 
 def size(
