@@ -59,7 +59,6 @@ class _Metrics(msgspec.Struct, frozen=True, rename="pascal"):
     max_invocations: int | None = None
     model_latency: float | None = None
     cost_per_hour: float | None = None
-    cost_per_inference: float | None = None
     cpu_utilization: float | None = None
     memory_utilization: float | None = None
 

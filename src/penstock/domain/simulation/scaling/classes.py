@@ -1,7 +1,8 @@
 """Workload classes: whether a fleet may sleep, when it is woken ahead, and how long it stays warm.
 
-After article 004's table of scale-to-zero: interactive no, background and batch yes, webhooks with a pre-warm where minutes of queueing are
-acceptable. Times of day are of a trace that begins at midnight, unless `midnight_s` says how long before its begin that was.
+After the table of scale-to-zero of "Scaling & Cost Management": interactive no, background and batch yes, webhooks with a pre-warm
+where minutes of queueing are acceptable. Times of day are of a trace that begins at midnight, unless `midnight_s` says how long before its
+begin that was.
 """
 
 import difflib

@@ -103,7 +103,7 @@ def average_value(replicas: int, total: float, target: float, tolerance: float) 
 
 
 class HpaCpu(Horizontal, frozen=True, kw_only=True):
-    """Baseline. CPU at 30 % of a target of 70: it shrinks, whatever waits (article 004)."""
+    """Baseline. CPU at 30 % of a target of 70: it shrinks, whatever waits."""
 
     name: str = "hpa_cpu"
     metric: Metric = "cpu"

@@ -18,7 +18,7 @@ ARTICLE = Behaviour(
     up=Rules(window_s=30, steps=(Step("Pods", 4, 60),)),
     down=Rules(window_s=600, steps=(Step("Percent", 25, 60),)),
 )
-"""article 002: up 4 pods a minute after 30 s, down a quarter a minute after 10 minutes"""
+"""as in "AI Cost Crisis": up 4 pods a minute after 30 s, down a quarter a minute after 10 minutes"""
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ def _asked(trigger: Trigger, value: float, signals: Signals, tolerance: float) -
 
 
 class KedaArticle(Keda, frozen=True, kw_only=True):
-    """Baseline. The rule of article 002 as it is written: mean GPU use over 70 never asks for more than 2 replicas, 100 must wait for each
+    """Baseline. The rule of "AI Cost Crisis" as written: mean GPU use over 70 never asks for more than 2 replicas, 100 must wait for each
     further one, and a single waiting request wakes nothing."""
 
     name: str = "keda_article"

@@ -65,7 +65,7 @@ def value_of(signal: Signal, signals: Signals) -> float | None:
 
 
 class Queue(Thresholds, frozen=True, kw_only=True):
-    """Requests that wait, of the whole fleet (article 004)."""
+    """Requests that wait, of the whole fleet (values of "Scaling & Cost Management")."""
 
     name: str = "queue"
     signal: Signal = "waiting"
@@ -76,7 +76,7 @@ class Queue(Thresholds, frozen=True, kw_only=True):
 
 
 class Utilization(Thresholds, frozen=True, kw_only=True):
-    """Share of the time in which the engines work (article 004). Near 1 at any load of continuous batching: compare, do not use."""
+    """Share of the time in which the engines work. Near 1 at any load of continuous batching: compare, do not use."""
 
     name: str = "utilization"
     signal: Signal = "active"
@@ -87,7 +87,7 @@ class Utilization(Thresholds, frozen=True, kw_only=True):
 
 
 class Ttft(msgspec.Struct, frozen=True, kw_only=True):
-    """P95 of the time to first token against its objective (article 004)."""
+    """P95 of the time to first token against its objective (values of "Scaling & Cost Management")."""
 
     name: str = "ttft"
     sla_s: float = 2.0
